@@ -1,0 +1,2 @@
+//! gRPC: decodes, calls once, encodes.
+pub mod proto;

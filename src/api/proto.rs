@@ -1,0 +1,7 @@
+//! The generated contract, `proto/stockroom/v1`.
+#![expect(missing_docs, clippy::all, reason = "generated code")]
+
+tonic::include_proto!("stockroom.v1");
+
+/// The compiled descriptors of the contract, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stockroom.bin"));

@@ -1,0 +1,2 @@
+//! Stockroom.
+pub mod api;
