@@ -1,2 +1,3 @@
 //! Stockroom.
 pub mod api;
+pub mod stock;

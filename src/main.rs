@@ -1,1 +1,3 @@
+//! The stockroom command.
+
 fn main() {}

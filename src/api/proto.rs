@@ -1,5 +1,4 @@
 //! The generated contract, `proto/stockroom/v1`.
-#![expect(missing_docs, clippy::all, reason = "generated code")]
 
 tonic::include_proto!("stockroom.v1");
 

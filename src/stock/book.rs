@@ -1,0 +1,181 @@
+//! What the machine may look at: the part of the ledger that a batch needs, read under the lock.
+
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
+
+use crate::stock::{
+    entry::Entry,
+    hash::Digest,
+    ids::{EntryRef, ItemNo, Partition, Place, PositionKey, Seq},
+    movement::{Command, Kind, Movement},
+    position::{HistoryFrom, Position},
+    time::Timestamp,
+};
+
+/// A key at a location: what makes a request unique.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestKey {
+    /// Where.
+    pub place: Place,
+    /// Source and key.
+    pub digest: Digest,
+}
+
+/// What was posted under a key, or awaits it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Whether the ledger has a row of it, which then must be changed instead of added.
+    pub stored: bool,
+    /// The entry that it became; `None`: something that refers to it came first.
+    pub seq: Option<Seq>,
+    /// Units returned against it by linked returns that were not corrected.
+    pub returned: i64,
+    /// The entry that corrected it; for an awaited one, the CORRECT entry that waits for it.
+    pub corrected: Option<Seq>,
+}
+
+/// One line of an announcement.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DocumentLine {
+    /// Where the goods are expected.
+    pub place: Place,
+    /// Which item.
+    pub item: ItemNo,
+    /// The document.
+    pub document: String,
+    /// The line; 0: none.
+    pub line: u32,
+}
+
+/// How an announcement stands. EXPECTED of a line is by definition what its uncorrected EXPECTs
+/// announced, and nothing from its first uncorrected RECEIPT on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Announcement {
+    /// Units announced by uncorrected EXPECTs.
+    pub announced: i64,
+    /// Number of uncorrected RECEIPTs.
+    pub receipts: i64,
+    /// What the line's entries add up to in EXPECTED.
+    pub expected: i64,
+}
+
+/// The part of the ledger that a batch needs. What is absent from a map is as if never heard of.
+#[derive(Debug)]
+pub struct Book {
+    /// The moment at which the whole batch is recorded.
+    pub now: Timestamp,
+    /// Last sequence number of every partition that is locked.
+    pub heads: FxHashMap<Partition, Seq>,
+    /// Requests, by key.
+    pub requests: FxHashMap<RequestKey, Request>,
+    /// Positions.
+    pub positions: FxHashMap<PositionKey, Position>,
+    /// Announcements.
+    pub announcements: FxHashMap<DocumentLine, Announcement>,
+    /// Earlier entries that a movement repeats or refers to.
+    pub entries: FxHashMap<EntryRef, Entry<'static>>,
+}
+
+/// What must be read into a book.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Requests.
+    pub requests: BTreeSet<RequestKey>,
+    /// Positions.
+    pub positions: BTreeSet<PositionKey>,
+    /// Announcements.
+    pub announcements: BTreeSet<DocumentLine>,
+    /// Entries.
+    pub entries: BTreeSet<EntryRef>,
+    /// Histories of positions.
+    pub histories: Vec<(PositionKey, HistoryFrom)>,
+    /// Partitions that are not locked: nothing can be read, the command must be sent again with them.
+    pub partitions: BTreeSet<Partition>,
+}
+
+impl Announcement {
+    /// What EXPECTED of the line must be.
+    pub fn target(&self) -> i64 {
+        if self.receipts > 0 { 0 } else { self.announced }
+    }
+}
+
+impl DocumentLine {
+    /// The line that a movement or entry of `kind` belongs to, if any.
+    pub fn of(
+        kind: Kind,
+        position: PositionKey,
+        document: &str,
+        line: u32,
+    ) -> Option<DocumentLine> {
+        let announced = matches!(kind, Kind::Expect | Kind::Receipt) && !document.is_empty();
+        let PositionKey { place, item } = position;
+        announced.then(|| DocumentLine { place, item, document: document.to_owned(), line })
+    }
+}
+
+impl Movement {
+    /// The position at its own place.
+    pub fn position(&self) -> PositionKey {
+        PositionKey { place: self.place, item: self.item }
+    }
+
+    /// What makes it unique.
+    pub fn request(&self) -> RequestKey {
+        RequestKey { place: self.place, digest: self.digest }
+    }
+
+    /// The request that it refers to.
+    pub fn original_request(&self) -> Option<RequestKey> {
+        let original = self.original.as_ref()?;
+        let place = original.place.unwrap_or(self.place);
+        Some(RequestKey { place, digest: original.digest })
+    }
+}
+
+impl Needs {
+    /// What every batch needs, before the machine has looked at anything.
+    pub fn of(commands: &[Command]) -> Needs {
+        let movements = || commands.iter().flat_map(Command::movements);
+        let to_position = |movement: &Movement| {
+            movement.to_place.map(|place| PositionKey { place, item: movement.item })
+        };
+        Needs {
+            requests: movements()
+                .flat_map(|movement| [Some(movement.request()), movement.original_request()])
+                .flatten()
+                .collect(),
+            positions: movements()
+                .flat_map(|movement| [Some(movement.position()), to_position(movement)])
+                .flatten()
+                .collect(),
+            announcements: movements()
+                .filter_map(|movement| {
+                    let (document, line) = (&movement.document, movement.document_line);
+                    DocumentLine::of(movement.kind, movement.position(), document, line)
+                })
+                .collect(),
+            ..Needs::default()
+        }
+    }
+
+    /// Whether nothing is needed.
+    pub fn is_empty(&self) -> bool {
+        *self == Needs::default()
+    }
+}
+
+impl Book {
+    /// A book in which nothing was read yet.
+    pub fn new(now: Timestamp, heads: FxHashMap<Partition, Seq>) -> Book {
+        Book {
+            now,
+            heads,
+            requests: FxHashMap::default(),
+            positions: FxHashMap::default(),
+            announcements: FxHashMap::default(),
+            entries: FxHashMap::default(),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Stable hashes: the digest of a key, the fingerprint of a request, the checksum of a row. All are
+//! SHA-256, cut to size, over fixed-width numbers and length-prefixed text.
+
+use sha2::{Digest as _, Sha256};
+
+/// First 16 bytes of SHA-256 over source and key: what an idempotency key is stored as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub u128);
+
+impl Digest {
+    /// The digest of `key` as sent by `source`.
+    pub fn of(source: &str, key: &str) -> Digest {
+        let mut hash = StableHash::new("key");
+        hash.text(source);
+        hash.text(key);
+        Digest(hash.finish_u128())
+    }
+}
+
+/// The partition, of `partitions`, that a location belongs to for ever.
+pub fn partition_of(location_id: &str, partitions: u16) -> i16 {
+    let mut hash = StableHash::new("location");
+    hash.text(location_id);
+    let place = hash.finish_u128() % u128::from(partitions.max(1));
+    i16::try_from(place).unwrap_or(0)
+}
+
+/// Collects fields into a buffer and hashes it once.
+#[derive(Debug)]
+pub struct StableHash {
+    buffer: Vec<u8>,
+}
+
+impl StableHash {
+    /// Starts a hash; `domain` keeps hashes of different things apart.
+    pub fn new(domain: &str) -> StableHash {
+        let mut hash = StableHash { buffer: Vec::with_capacity(384) };
+        hash.text(domain);
+        hash
+    }
+
+    /// Adds a number.
+    pub fn number(&mut self, number: i64) {
+        self.buffer.extend_from_slice(&number.to_le_bytes());
+    }
+
+    /// Adds a number that may be absent.
+    pub fn optional(&mut self, number: Option<i64>) {
+        self.buffer.push(u8::from(number.is_some()));
+        self.number(number.unwrap_or(0));
+    }
+
+    /// Adds text.
+    pub fn text(&mut self, text: &str) {
+        self.buffer.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        self.buffer.extend_from_slice(text.as_bytes());
+    }
+
+    /// The first 8 bytes.
+    pub fn finish_i64(self) -> i64 {
+        (self.finish_u128() >> 64) as i64
+    }
+
+    /// The first 16 bytes.
+    pub fn finish_u128(self) -> u128 {
+        let full = Sha256::digest(&self.buffer);
+        full.iter().take(16).fold(0, |sum, &byte| (sum << 8) | u128::from(byte))
+    }
+}

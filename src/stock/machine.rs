@@ -1,0 +1,259 @@
+//! The state machine: `(book, commands) -> plan | needs`. It holds every rule of the domain.
+//!
+//! [`apply`] works on copies of what it changes and never on the book, so it may be run any number
+//! of times: when it meets something that was not read, it says so and is run again with more.
+
+mod correct;
+mod judge;
+mod post;
+
+use rustc_hash::FxHashMap;
+
+use crate::stock::{
+    book::{Announcement, Book, DocumentLine, Needs, Request, RequestKey},
+    entry::{Entry, Flags},
+    ids::{EntryRef, Partition, PositionKey, Seq},
+    movement::{Command, Movement},
+    position::Position,
+    refusal::Refusal,
+    time::Timestamp,
+};
+
+/// What became of one movement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the plan.
+    Recorded(Posted),
+    /// It was in the ledger already.
+    Duplicate(Posted),
+    /// It changes nothing.
+    Refused(Refusal),
+}
+
+/// The entry that a movement became.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Posted {
+    /// Where in the log.
+    pub at: EntryRef,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// When it took effect.
+    pub effective_at: Timestamp,
+    /// SELLABLE directly after it.
+    pub sellable_after: i64,
+    /// What is worth knowing.
+    pub flags: Flags,
+}
+
+/// Everything that a batch writes, and its answers.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// New entries of each partition, dense from its head on.
+    pub logs: FxHashMap<Partition, Log<'a>>,
+    /// Positions as they are now, if anything touched them.
+    pub positions: FxHashMap<PositionKey, Position>,
+    /// Requests that are new or changed.
+    pub requests: FxHashMap<RequestKey, Request>,
+    /// One per movement, in order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// New entries of one partition.
+#[derive(Clone, Debug)]
+pub struct Log<'a> {
+    /// Last sequence number before them.
+    pub base: Seq,
+    /// Dense: the first has sequence number `base + 1`.
+    pub entries: Vec<Entry<'a>>,
+}
+
+/// Decides what a batch does to the ledger. Applies the commands one after the other, so that each
+/// sees the effects of those before it.
+///
+/// # Errors
+/// What else must be read into the book before the batch can be decided.
+pub fn apply<'a>(book: &'a Book, commands: &'a [Command]) -> Result<Plan<'a>, Needs> {
+    let mut machine = Machine::new(book);
+    let mut outcomes = Vec::with_capacity(commands.len());
+    for command in commands {
+        match command {
+            Command::One(movement) => outcomes.extend(machine.one(movement)),
+            Command::Group(movements) => outcomes.extend(machine.group(movements)),
+        }
+    }
+    if !machine.needs.is_empty() {
+        return Err(machine.needs);
+    }
+    let Machine { logs, positions, requests, .. } = machine;
+    Ok(Plan { logs, positions, requests, outcomes })
+}
+
+/// Working state: the book, and copies of what changed.
+struct Machine<'a> {
+    book: &'a Book,
+    logs: FxHashMap<Partition, Log<'a>>,
+    positions: FxHashMap<PositionKey, Position>,
+    requests: FxHashMap<RequestKey, Request>,
+    announcements: FxHashMap<DocumentLine, Announcement>,
+    needs: Needs,
+    undo: Option<Undo>,
+}
+
+/// What a group changed, as it was before.
+#[derive(Default)]
+struct Undo {
+    lengths: Vec<(Partition, usize)>,
+    positions: FxHashMap<PositionKey, Option<Position>>,
+    requests: FxHashMap<RequestKey, Option<Request>>,
+    announcements: FxHashMap<DocumentLine, Option<Announcement>>,
+}
+
+/// Why a movement was not posted.
+enum Stop {
+    /// By a rule.
+    Refused(Refusal),
+    /// Something must be read first; it is in the machine's needs.
+    Unread,
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Stop {
+        Stop::Refused(refusal)
+    }
+}
+
+impl<'a> Machine<'a> {
+    fn new(book: &'a Book) -> Machine<'a> {
+        let log = |(&partition, &base)| (partition, Log { base, entries: Vec::new() });
+        Machine {
+            book,
+            logs: book.heads.iter().map(log).collect(),
+            positions: FxHashMap::default(),
+            requests: FxHashMap::default(),
+            announcements: FxHashMap::default(),
+            needs: Needs::default(),
+            undo: None,
+        }
+    }
+
+    /// No outcome: something was not read.
+    fn one(&mut self, movement: &'a Movement) -> Option<Outcome> {
+        match self.judge_and_post(movement) {
+            Ok(outcome) => Some(outcome),
+            Err(Stop::Refused(refusal)) => Some(Outcome::Refused(refusal)),
+            Err(Stop::Unread) => None,
+        }
+    }
+
+    /// All or none: the first refusal takes back what the lines before it did.
+    fn group(&mut self, movements: &'a [Movement]) -> Vec<Outcome> {
+        let lengths = self.logs.iter().map(|(&partition, log)| (partition, log.entries.len()));
+        self.undo = Some(Undo { lengths: lengths.collect(), ..Undo::default() });
+        let outcomes: Vec<_> = movements.iter().filter_map(|movement| self.one(movement)).collect();
+        let undo = self.undo.take().unwrap_or_default();
+        if !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused(_))) {
+            return outcomes;
+        }
+        self.take_back(undo);
+        let refuse = |(outcome, movement): (Outcome, &Movement)| match outcome {
+            Outcome::Recorded(_) => {
+                Outcome::Refused(Refusal::GroupRefused { group: movement.group.clone() })
+            }
+            other => other,
+        };
+        outcomes.into_iter().zip(movements).map(refuse).collect()
+    }
+
+    fn take_back(&mut self, undo: Undo) {
+        for (partition, length) in undo.lengths {
+            if let Some(log) = self.logs.get_mut(&partition) {
+                log.entries.truncate(length);
+            }
+        }
+        restore(&mut self.positions, undo.positions);
+        restore(&mut self.requests, undo.requests);
+        restore(&mut self.announcements, undo.announcements);
+    }
+
+    fn position(&mut self, key: PositionKey) -> &mut Position {
+        if let Some(undo) = &mut self.undo {
+            let before = || self.positions.get(&key).cloned();
+            undo.positions.entry(key).or_insert_with(before);
+        }
+        let stored = || self.book.positions.get(&key).cloned().unwrap_or_default();
+        self.positions.entry(key).or_insert_with(stored)
+    }
+
+    fn announcement(&mut self, line: &DocumentLine) -> &mut Announcement {
+        if let Some(undo) = &mut self.undo {
+            let before = || self.announcements.get(line).cloned();
+            undo.announcements.entry(line.clone()).or_insert_with(before);
+        }
+        let stored = || self.book.announcements.get(line).cloned().unwrap_or_default();
+        self.announcements.entry(line.clone()).or_insert_with(stored)
+    }
+
+    fn request(&self, key: RequestKey) -> Option<&Request> {
+        self.requests.get(&key).or_else(|| self.book.requests.get(&key))
+    }
+
+    fn change_request(&mut self, key: RequestKey, change: impl FnOnce(&mut Request)) {
+        if let Some(undo) = &mut self.undo {
+            let before = || self.requests.get(&key).cloned();
+            undo.requests.entry(key).or_insert_with(before);
+        }
+        let stored = || self.book.requests.get(&key).cloned().unwrap_or_default();
+        change(self.requests.entry(key).or_insert_with(stored));
+    }
+
+    /// An entry of the ledger or of this batch; notes the need where it was not read.
+    fn entry(&mut self, at: EntryRef) -> Result<Entry<'a>, Stop> {
+        let posted = self.logs.get(&at.partition).and_then(|log| {
+            usize::try_from(at.seq - log.base - 1).ok().and_then(|index| log.entries.get(index))
+        });
+        if let Some(entry) = posted {
+            return Ok(entry.clone());
+        }
+        if let Some(entry) = self.book.entries.get(&at) {
+            return Ok(entry.clone());
+        }
+        self.needs.entries.insert(at);
+        Err(Stop::Unread)
+    }
+
+    fn next_seq(&self, partition: Partition) -> Seq {
+        self.logs.get(&partition).map_or(1, |log| log.base + log.entries.len() as Seq + 1)
+    }
+
+    /// Gives the entry its sequence number, adds it to its position, and appends it to its log.
+    fn append(&mut self, mut entry: Entry<'a>) -> Posted {
+        entry.seq = self.next_seq(entry.partition);
+        self.position(entry.position()).add(&mut entry);
+        let posted = Posted::of(&entry);
+        let log = self.logs.entry(entry.partition);
+        log.or_insert_with(|| Log { base: 0, entries: Vec::new() }).entries.push(entry);
+        posted
+    }
+}
+
+impl Posted {
+    /// What is told of an entry.
+    pub fn of(entry: &Entry<'_>) -> Posted {
+        Posted {
+            at: entry.at(),
+            recorded_at: entry.recorded_at,
+            effective_at: entry.effective_at,
+            sellable_after: entry.sellable_after,
+            flags: entry.flags,
+        }
+    }
+}
+
+fn restore<K: Eq + std::hash::Hash, V>(now: &mut FxHashMap<K, V>, before: FxHashMap<K, Option<V>>) {
+    for (key, value) in before {
+        match value {
+            Some(value) => now.insert(key, value),
+            None => now.remove(&key),
+        };
+    }
+}

@@ -1,0 +1,170 @@
+//! Every reason for a no, in order of precedence.
+
+use crate::stock::time::Timestamp;
+
+/// The kind of a refusal: the canonical gRPC status codes, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Class {
+    /// The request is malformed whatever the state.
+    InvalidArgument = 3,
+    /// Something that it names does not exist.
+    NotFound = 5,
+    /// The key belongs to another request.
+    AlreadyExists = 6,
+    /// The state forbids it.
+    FailedPrecondition = 9,
+    /// Another line forbids it.
+    Aborted = 10,
+    /// A number would leave its range.
+    OutOfRange = 11,
+}
+
+/// Why a movement was not recorded. Where several apply, the first in this list is told; code, tests
+/// and `docs/errors.md` keep the order. What was refused does not use up its key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The idempotency key is empty, too long or not printable ASCII.
+    #[error("key must be 1 to 64 printable ASCII characters")]
+    KeyInvalid,
+    /// The kind is missing, unknown, or one that only Stockroom writes.
+    #[error("kind {kind} cannot be sent")]
+    KindInvalid {
+        /// The number that was sent.
+        kind: i32,
+    },
+    /// The location is not an identifier.
+    #[error("location_id must match [A-Za-z0-9._:/-]{{1,64}}")]
+    LocationIdInvalid,
+    /// The item code is malformed.
+    #[error("sku must match [A-Za-z0-9._:/-]{{1,64}} with single inner spaces at most")]
+    SkuInvalid,
+    /// Another field is malformed.
+    #[error("{field} is malformed or does not belong to this kind")]
+    FieldInvalid {
+        /// Name of the field.
+        field: &'static str,
+    },
+    /// The quantity is out of bounds.
+    #[error("quantity {quantity} is out of range")]
+    QuantityOutOfRange {
+        /// What was sent.
+        quantity: i64,
+    },
+    /// The stock states do not belong to the kind.
+    #[error("from_state and to_state do not belong to this kind")]
+    StateInvalid,
+    /// A reason code is mandatory, or it is not one of those that the kind allows.
+    #[error("this kind needs a reason that it allows")]
+    ReasonRequired,
+    /// A correction must name its original.
+    #[error("a correction must name the source and key of its original")]
+    OriginalRequired,
+    /// The receiving location of a transfer is missing, the same, or does not belong to the kind.
+    #[error("to_location_id must name another location, for a shipped transfer only")]
+    ToLocationInvalid,
+    /// The location does not exist.
+    #[error("location {location_id:?} is unknown; put it first")]
+    LocationUnknown {
+        /// The location.
+        location_id: String,
+    },
+    /// The channel does not exist.
+    #[error("channel {channel_id:?} is unknown; put it first")]
+    ChannelUnknown {
+        /// The channel.
+        channel_id: String,
+    },
+    /// The key was used for another movement.
+    #[error("the key was used for another movement; {field} differs")]
+    KeyReused {
+        /// The first field that differs.
+        field: &'static str,
+    },
+    /// It is too old or in the future.
+    #[error("occurred_at is before 2000 or more than 5 minutes ahead")]
+    OccurredAtOutOfRange {
+        /// What was sent.
+        occurred_at: Timestamp,
+    },
+    /// No stock is kept of the item.
+    #[error("no stock is kept of this item")]
+    NotAStockItem,
+    /// The original is of another item, quantity or kind than this movement can refer to.
+    #[error("the original does not fit; {field} differs")]
+    OriginalMismatch {
+        /// The field that does not fit.
+        field: &'static str,
+    },
+    /// The original was corrected before.
+    #[error("the original was corrected already")]
+    AlreadyCorrected,
+    /// A balance would leave the range that every part of the system can represent.
+    #[error("the balance would leave its range")]
+    BalanceOutOfRange,
+    /// Another line of the same group was refused.
+    #[error("another line of group {group:?} was refused")]
+    GroupRefused {
+        /// The group.
+        group: String,
+    },
+}
+
+impl Refusal {
+    /// Its canonical code.
+    pub fn class(&self) -> Class {
+        match self {
+            Refusal::LocationUnknown { .. } | Refusal::ChannelUnknown { .. } => Class::NotFound,
+            Refusal::KeyReused { .. } => Class::AlreadyExists,
+            Refusal::NotAStockItem
+            | Refusal::OriginalMismatch { .. }
+            | Refusal::AlreadyCorrected => Class::FailedPrecondition,
+            Refusal::BalanceOutOfRange => Class::OutOfRange,
+            Refusal::GroupRefused { .. } => Class::Aborted,
+            _ => Class::InvalidArgument,
+        }
+    }
+
+    /// Its reason, as callers branch on it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Refusal::KeyInvalid => "KEY_INVALID",
+            Refusal::KindInvalid { .. } => "KIND_INVALID",
+            Refusal::LocationIdInvalid => "LOCATION_ID_INVALID",
+            Refusal::SkuInvalid => "SKU_INVALID",
+            Refusal::FieldInvalid { .. } => "FIELD_INVALID",
+            Refusal::QuantityOutOfRange { .. } => "QUANTITY_OUT_OF_RANGE",
+            Refusal::StateInvalid => "STATE_INVALID",
+            Refusal::ReasonRequired => "REASON_REQUIRED",
+            Refusal::OriginalRequired => "ORIGINAL_REQUIRED",
+            Refusal::ToLocationInvalid => "TO_LOCATION_INVALID",
+            Refusal::LocationUnknown { .. } => "LOCATION_UNKNOWN",
+            Refusal::ChannelUnknown { .. } => "CHANNEL_UNKNOWN",
+            Refusal::KeyReused { .. } => "KEY_REUSED",
+            Refusal::OccurredAtOutOfRange { .. } => "OCCURRED_AT_OUT_OF_RANGE",
+            Refusal::NotAStockItem => "NOT_A_STOCK_ITEM",
+            Refusal::OriginalMismatch { .. } => "ORIGINAL_MISMATCH",
+            Refusal::AlreadyCorrected => "ALREADY_CORRECTED",
+            Refusal::BalanceOutOfRange => "BALANCE_OUT_OF_RANGE",
+            Refusal::GroupRefused { .. } => "GROUP_REFUSED",
+        }
+    }
+
+    /// Every dynamic value of its message, by name.
+    pub fn metadata(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Refusal::KindInvalid { kind } => vec![("kind", kind.to_string())],
+            Refusal::FieldInvalid { field }
+            | Refusal::KeyReused { field }
+            | Refusal::OriginalMismatch { field } => vec![("field", (*field).to_owned())],
+            Refusal::QuantityOutOfRange { quantity } => vec![("quantity", quantity.to_string())],
+            Refusal::LocationUnknown { location_id } => vec![("location_id", location_id.clone())],
+            Refusal::ChannelUnknown { channel_id } => vec![("channel_id", channel_id.clone())],
+            Refusal::OccurredAtOutOfRange { occurred_at } => {
+                vec![("occurred_at_us", occurred_at.0.to_string())]
+            }
+            Refusal::GroupRefused { group } => vec![("group", group.clone())],
+            _ => Vec::new(),
+        }
+    }
+}
