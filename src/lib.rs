@@ -1,3 +1,6 @@
 //! Stockroom.
 pub mod api;
+pub mod ledger;
 pub mod stock;
+pub mod telemetry;
+pub mod writer;

@@ -152,7 +152,7 @@ impl Needs {
                 .collect(),
             announcements: movements()
                 .filter_map(|movement| {
-                    let (document, line) = (&movement.document, movement.document_line);
+                    let (document, line) = (&movement.draft.document, movement.draft.document_line);
                     DocumentLine::of(movement.kind, movement.position(), document, line)
                 })
                 .collect(),

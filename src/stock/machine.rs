@@ -157,7 +157,7 @@ impl<'a> Machine<'a> {
         self.take_back(undo);
         let refuse = |(outcome, movement): (Outcome, &Movement)| match outcome {
             Outcome::Recorded(_) => {
-                Outcome::Refused(Refusal::GroupRefused { group: movement.group.clone() })
+                Outcome::Refused(Refusal::GroupRefused { group: movement.draft.group.clone() })
             }
             other => other,
         };

@@ -99,46 +99,39 @@ pub struct Draft {
 
 /// A movement that kept the static rules and whose names are resolved: what the machine takes.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the fields are those of the contract's Movement")]
 pub struct Movement {
-    pub key: String,
+    /// As it was sent.
+    pub draft: Draft,
+    /// Who decided, where it was not the source itself; empty: nobody else.
+    pub actor: String,
+    /// Digest of source and key.
     pub digest: Digest,
+    /// [`Draft::fingerprint`].
     pub fingerprint: i64,
+    /// Who sent it.
     pub source: SourceNo,
+    /// What happened.
     pub kind: Kind,
+    /// Where.
     pub place: Place,
+    /// Where a transfer goes.
+    pub to_place: Option<Place>,
+    /// Which item.
     pub item: ItemNo,
     /// Whether stock is kept of the item.
     pub stock_item: bool,
-    pub quantity: i64,
-    pub occurred_at: Option<Timestamp>,
+    /// Through which channel.
+    pub channel: Option<ChannelNo>,
     /// What to add to `occurred_at`: how far the source's clock is behind the ledger's.
     pub clock_offset: Micros,
-    pub utc_offset_minutes: i16,
-    pub channel: Option<ChannelNo>,
-    pub actor: String,
-    pub reason: String,
-    pub document: String,
-    pub document_line: u32,
-    pub note: String,
-    pub from: Option<StockState>,
-    pub to: Option<StockState>,
-    pub to_place: Option<Place>,
-    pub reservation_id: String,
-    pub hold_id: String,
+    /// What it refers to.
     pub original: Option<Original>,
-    pub expected_at: Option<Timestamp>,
-    pub group: String,
 }
 
-/// What a movement refers to.
-#[derive(Clone, Debug)]
+/// Where to look for what a movement refers to.
+#[derive(Clone, Copy, Debug)]
 pub struct Original {
-    /// Who sent it.
-    pub source: String,
-    /// Its key.
-    pub key: String,
-    /// The digest of both.
+    /// Digest of its source and key.
     pub digest: Digest,
     /// Where it was found before the machine ran; `None`: look at the movement's own location.
     pub place: Option<Place>,

@@ -22,7 +22,7 @@ impl<'a> Machine<'a> {
         if let Some(seq) = request.seq {
             return self.replay(movement, seq);
         }
-        if let Some(occurred_at) = movement.occurred_at {
+        if let Some(occurred_at) = movement.draft.occurred_at {
             let latest = self.book.now.saturating_add(AHEAD_MAX);
             if !(Timestamp::Y2000..=latest).contains(&occurred_at) {
                 return Err(Refusal::OccurredAtOutOfRange { occurred_at }.into());
@@ -71,7 +71,8 @@ impl<'a> Machine<'a> {
         }
         let Some(seq) = original.seq else { return Ok(None) };
         let entry = self.entry(EntryRef { partition: movement.place.partition, seq })?;
-        let quantity_fits = movement.quantity == 0 || movement.quantity == entry.quantity;
+        let quantity_fits =
+            movement.draft.quantity == 0 || movement.draft.quantity == entry.quantity;
         let misfits = [
             ("kind", entry.kind == Kind::Correct),
             ("sku", entry.item != movement.item),
@@ -155,18 +156,19 @@ fn reaches(position: &Position, from: HistoryFrom) -> bool {
 
 /// The field to name when a key is used for another movement.
 fn differing_field(movement: &Movement, entry: &Entry<'_>) -> &'static str {
-    let occurred_at = movement.occurred_at.unwrap_or(entry.occurred_at);
-    let states = movement.from.is_none_or(|from| has_state(entry, from));
+    let occurred_at = movement.draft.occurred_at.unwrap_or(entry.occurred_at);
+    let states =
+        StockState::of(movement.draft.from_state).is_none_or(|from| has_state(entry, from));
     let differences = [
         ("kind", movement.kind != entry.kind),
         ("sku", movement.item != entry.item),
-        ("quantity", movement.quantity != entry.quantity),
+        ("quantity", movement.draft.quantity != entry.quantity),
         ("occurred_at", occurred_at != entry.occurred_at),
         ("channel_id", movement.channel != entry.channel),
-        ("reason", movement.reason != entry.reason),
-        ("document", movement.document != entry.document),
-        ("document_line", movement.document_line != entry.document_line),
-        ("note", movement.note != entry.note),
+        ("reason", movement.draft.reason != entry.reason),
+        ("document", movement.draft.document != entry.document),
+        ("document_line", movement.draft.document_line != entry.document_line),
+        ("note", movement.draft.note != entry.note),
         ("from_state", !states),
     ];
     let differs = differences.into_iter().find(|(_, differs)| *differs);

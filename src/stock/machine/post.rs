@@ -22,7 +22,7 @@ impl<'a> Machine<'a> {
     ) -> Result<Posted, Stop> {
         let mut entry = self.entry_of(movement, Legs::Both)?;
         let sold = matches!(movement.kind, Kind::Sale | Kind::ShipOut);
-        if sold && awaited.returned > movement.quantity {
+        if sold && awaited.returned > movement.draft.quantity {
             entry.flags = entry.flags.with(Flags::OVER_RETURN);
         }
         Ok(self.post(entry))
@@ -44,13 +44,13 @@ impl<'a> Machine<'a> {
                     return Err(Refusal::OriginalMismatch { field: "sku" }.into());
                 }
                 let sold_units = if sale.corrected.is_some() { 0 } else { sold.quantity };
-                if sale.returned + movement.quantity > sold_units {
+                if sale.returned + movement.draft.quantity > sold_units {
                     entry.flags = entry.flags.with(Flags::OVER_RETURN);
                 }
                 entry.counter = Some(Counter { place: key.place, seq });
             }
         }
-        self.change_request(key, |sale| sale.returned += movement.quantity);
+        self.change_request(key, |sale| sale.returned += movement.draft.quantity);
         Ok(self.post(entry))
     }
 
@@ -80,7 +80,7 @@ impl<'a> Machine<'a> {
         let history = position.history.as_ref().filter(|_| late);
         let in_order = Some(Mark { at, seq: posted.at.seq });
         position.count = history.map_or(in_order, |history| history.last_count());
-        let target = history.map_or(Some(movement.quantity), |history| history.fold());
+        let target = history.map_or(Some(movement.draft.quantity), |history| history.fold());
         let change = target.unwrap_or(position.sellable) - position.sellable;
         let explained = position.count.map_or(posted.at.seq, |count| count.seq);
         self.vary_count(posted.at, change, explained);
@@ -153,16 +153,17 @@ impl<'a> Machine<'a> {
         movement: &'a Movement,
         legs: Legs,
     ) -> Result<Entry<'a>, Stop> {
-        let from = movement.from.or_else(|| self.announced_source(movement));
-        let states = movement.kind.legs(from, movement.to).ok_or(Refusal::StateInvalid)?;
+        let draft = &movement.draft;
+        let from = StockState::of(draft.from_state).or_else(|| self.announced_source(movement));
+        let to = StockState::of(draft.to_state);
+        let states = movement.kind.legs(from, to).ok_or(Refusal::StateInvalid)?;
         let states = (legs != Legs::None).then_some(states);
         let now = self.book.now;
-        let occurred = movement.occurred_at.unwrap_or(now);
-        let promised = !movement.reservation_id.is_empty() || !movement.hold_id.is_empty();
-        let (original_source, original_key) = movement
-            .original
-            .as_ref()
-            .map_or(("", ""), |original| (&*original.source, &*original.key));
+        let occurred = draft.occurred_at.unwrap_or(now);
+        let promised = !draft.reservation_id.is_empty() || !draft.hold_id.is_empty();
+        let original = draft.original.as_ref();
+        let (original_source, original_key) =
+            original.map_or(("", ""), |(source, key)| (&**source, &**key));
         Ok(Entry {
             partition: movement.place.partition,
             seq: 0,
@@ -171,29 +172,29 @@ impl<'a> Machine<'a> {
             item: movement.item,
             legs,
             states,
-            quantity: movement.quantity,
+            quantity: draft.quantity,
             sellable_after: 0,
             reserved_change: 0,
             reserved_after: 0,
             source: movement.source,
-            key: Cow::Borrowed(&movement.key),
+            key: Cow::Borrowed(&draft.key),
             fingerprint: movement.fingerprint,
             channel: movement.channel,
             actor: Cow::Borrowed(&movement.actor),
-            reason: Cow::Borrowed(&movement.reason),
-            document: Cow::Borrowed(&movement.document),
-            document_line: movement.document_line,
-            note: Cow::Borrowed(&movement.note),
-            reservation_id: Cow::Borrowed(&movement.reservation_id),
-            hold_id: Cow::Borrowed(&movement.hold_id),
+            reason: Cow::Borrowed(&draft.reason),
+            document: Cow::Borrowed(&draft.document),
+            document_line: draft.document_line,
+            note: Cow::Borrowed(&draft.note),
+            reservation_id: Cow::Borrowed(&draft.reservation_id),
+            hold_id: Cow::Borrowed(&draft.hold_id),
             original_source: Cow::Borrowed(original_source),
             original_key: Cow::Borrowed(original_key),
-            group: Cow::Borrowed(&movement.group),
+            group: Cow::Borrowed(&draft.group),
             counter: None,
             refers_to: None,
-            expected_at: movement.expected_at,
+            expected_at: draft.expected_at,
             occurred_at: occurred,
-            utc_offset_minutes: movement.utc_offset_minutes,
+            utc_offset_minutes: draft.utc_offset_minutes as i16,
             effective_at: now.min(effective(occurred, movement.clock_offset)),
             recorded_at: now,
             flags: if promised { Flags::PROMISE_UNKNOWN } else { Flags::default() },
@@ -214,7 +215,7 @@ impl<'a> Machine<'a> {
 
     /// EXPECTED, if a receipt's line was announced and nothing of it was received yet.
     fn announced_source(&mut self, movement: &Movement) -> Option<StockState> {
-        let (document, line) = (&movement.document, movement.document_line);
+        let (document, line) = (&movement.draft.document, movement.draft.document_line);
         let receipt = movement.kind == Kind::Receipt;
         let line = DocumentLine::of(movement.kind, movement.position(), document, line)?;
         let announcement = self.announcement(&line);

@@ -1,0 +1,141 @@
+//! PostgreSQL, the authority. All SQL of the project is here: one public method is one transaction,
+//! one private function is one statement.
+//!
+//! Read [`transaction`] (how a batch is written), then [`load`](transaction) (what it reads under
+//! the lock), [`directory`] (master data, cached), [`queries`], [`rejected`] and [`verify`].
+
+pub mod directory;
+pub mod epoch;
+pub mod fault;
+mod load;
+mod migrate;
+pub mod network;
+pub mod queries;
+pub mod rejected;
+mod rows;
+mod sql_time;
+pub mod transaction;
+//pub mod verify;
+mod write;
+
+use std::{str::FromStr as _, time::Duration};
+
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{
+    ledger::{directory::Directory, fault::Fault},
+    stock::{hash::partition_of, ids::Partition},
+};
+
+/// How to connect.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `postgres://...`
+    pub url: String,
+    /// Connections that batches are written over.
+    pub writers_max: u32,
+    /// Connections for everything else.
+    pub readers_max: u32,
+    /// How long to wait for a connection.
+    pub acquire_timeout: Duration,
+}
+
+/// The ledger, and the master data that it refers to. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    writers: PgPool,
+    readers: PgPool,
+    directory: Directory,
+}
+
+/// A server in the middle of a transaction that stops responding is disconnected after this time,
+/// so that its locks do not stop the others.
+const IDLE_IN_TRANSACTION: &str = "5s";
+/// Bounds of one page of any list.
+pub const PAGE_ROWS_DEFAULT: i64 = 100;
+/// Above this a page size is coerced.
+pub const PAGE_ROWS_MAX: i64 = 1_000;
+
+impl Ledger {
+    /// Prepares the pools. Connects when a connection is needed first, so a database that is away
+    /// does not keep a server from starting.
+    ///
+    /// # Errors
+    /// The URL is malformed.
+    pub fn new(options: &Options) -> Result<Ledger, Fault> {
+        let connect = connect_options(&options.url)?;
+        let pool = |connections_max, connect| {
+            PgPoolOptions::new()
+                .max_connections(connections_max)
+                .acquire_timeout(options.acquire_timeout)
+                .test_before_acquire(false)
+                .connect_lazy_with(connect)
+        };
+        // Optional filters make a plan for all values a bad one for most.
+        let custom = [("plan_cache_mode", "force_custom_plan")];
+        let readers = pool(options.readers_max, connect.clone().options(custom));
+        Ok(Ledger {
+            writers: pool(options.writers_max, connect),
+            directory: Directory::new(readers.clone()),
+            readers,
+        })
+    }
+
+    /// The master data.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Every partition of this database, ascending.
+    ///
+    /// # Errors
+    /// The database is away, or was not migrated.
+    pub async fn partitions(&self) -> Result<Vec<Partition>, Fault> {
+        let rows = sqlx::query_scalar!("select partition from ledger_head order by partition")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(Fault::doing("list the partitions"))?;
+        if rows.is_empty() {
+            return Err(Fault::unprepared());
+        }
+        Ok(rows.into_iter().map(Partition).collect())
+    }
+
+    /// Whether the database answers and accepts writes.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), Fault> {
+        sqlx::query_scalar!("select pg_current_wal_lsn() is not null")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(Fault::doing("ping the database"))?;
+        Ok(())
+    }
+
+    /// Closes every connection, after what is running on them.
+    pub async fn close(&self) {
+        self.writers.close().await;
+        self.readers.close().await;
+    }
+}
+
+/// The partition that a new location is given, in a database of `partitions`.
+pub(crate) fn partition_for(location_id: &str, partitions: usize) -> Partition {
+    Partition(partition_of(location_id, u16::try_from(partitions).unwrap_or(u16::MAX)))
+}
+
+fn connect_options(url: &str) -> Result<PgConnectOptions, Fault> {
+    let options = PgConnectOptions::from_str(url).map_err(Fault::doing("read DATABASE_URL"))?;
+    Ok(options.application_name("stockroom").options([
+        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
+        ("tcp_keepalives_idle", "5"),
+        ("tcp_keepalives_interval", "2"),
+        ("tcp_keepalives_count", "3"),
+        ("tcp_user_timeout", "10s"),
+        ("synchronous_commit", "on"),
+    ]))
+}

@@ -1,0 +1,160 @@
+//! The epoch: moves whenever the ledger may have lost its tail, so that nothing outside PostgreSQL
+//! that rests on the lost entries is believed any longer.
+
+use sqlx::{PgConnection, Postgres, Transaction};
+
+use crate::{
+    ledger::{
+        Ledger,
+        fault::{Defect, Fault},
+        sql_time::At,
+    },
+    stock::{
+        hash::StableHash,
+        ids::{Partition, Seq},
+        time::Timestamp,
+    },
+};
+
+/// The head row of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The partition.
+    pub partition: Partition,
+    /// Moves when the ledger may have lost its tail.
+    pub epoch: i64,
+    /// Last sequence number.
+    pub seq: Seq,
+    /// When that entry was recorded.
+    pub recorded_at: Timestamp,
+    /// The database that wrote it.
+    pub system_identifier: i64,
+    /// The timeline that it was written on.
+    pub timeline: i32,
+}
+
+/// A head under lock, and what the database says of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Locked {
+    pub head: Head,
+    /// The clock, read after the lock was granted.
+    pub now: Timestamp,
+    pub live_system_identifier: i64,
+    pub live_timeline: i32,
+    /// Whether a COMMIT of this transaction waits for a standby.
+    pub replicated: bool,
+}
+
+impl Head {
+    /// Over all columns: a head that was altered no longer fits it.
+    pub(crate) fn checksum(&self) -> i64 {
+        let mut hash = StableHash::new("head");
+        hash.number(i64::from(self.partition.0));
+        hash.number(self.epoch);
+        hash.number(self.seq);
+        hash.number(self.recorded_at.0);
+        hash.number(self.system_identifier);
+        hash.number(i64::from(self.timeline));
+        hash.finish_i64()
+    }
+}
+
+impl Locked {
+    /// Whether the database is not the one, or not on the timeline, that wrote last.
+    pub(crate) fn tail_may_be_lost(&self) -> bool {
+        self.head.system_identifier != self.live_system_identifier
+            || self.head.timeline != self.live_timeline
+    }
+}
+
+impl Ledger {
+    /// Moves the epoch of every partition at once: after a restore, or when a writer finds that the
+    /// database changed under it. Returns the new epoch.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn bump_epoch(&self) -> Result<i64, Fault> {
+        let partitions = self.partitions().await?;
+        let begin = Fault::doing("begin to move the epoch");
+        let mut transaction = self.writers.begin().await.map_err(begin)?;
+        let mut locked = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            locked.push(lock(&mut transaction, partition).await?);
+        }
+        let now_ms = locked.iter().map(|locked| locked.now.0 / 1_000).max().unwrap_or(0);
+        let stored = locked.iter().map(|locked| locked.head.epoch).max().unwrap_or(0);
+        let epoch = now_ms.max(stored + 1);
+        for locked in locked {
+            let head = Head {
+                epoch,
+                system_identifier: locked.live_system_identifier,
+                timeline: locked.live_timeline,
+                ..locked.head
+            };
+            move_epoch(&mut transaction, &head).await?;
+        }
+        transaction.commit().await.map_err(Fault::doing("commit the new epoch"))?;
+        tracing::warn!(epoch, "the ledger begins a new epoch");
+        Ok(epoch)
+    }
+}
+
+/// Locks a head. Whatever is decided on must be read by statements that begin after this returned:
+/// joined with the lock they would see the state from before it was granted. The clock is no such
+/// read, and the outer query evaluates it when the lock has been granted.
+pub(crate) async fn lock(
+    transaction: &mut Transaction<'_, Postgres>,
+    partition: Partition,
+) -> Result<Locked, Fault> {
+    let row = sqlx::query!(
+        r#"with head as materialized (
+               select epoch, seq, recorded_at, system_identifier, timeline
+               from ledger_head where partition = $1 for update
+           )
+           select epoch, seq, recorded_at as "recorded_at: At", system_identifier, timeline,
+               clock_timestamp() as "now!: At",
+               (select system_identifier from pg_control_system())
+                   as "live_system_identifier!",
+               ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int
+                   as "live_timeline!",
+               current_setting('synchronous_standby_names') <> '' as "replicated!"
+           from head"#,
+        partition.0,
+    )
+    .fetch_optional(&mut **transaction)
+    .await
+    .map_err(Fault::doing("lock the head of a partition"))?;
+    let missing = || Fault::defect("lock a partition", Defect::HeadMissing(partition.0));
+    let row = row.ok_or_else(missing)?;
+    Ok(Locked {
+        head: Head {
+            partition,
+            epoch: row.epoch,
+            seq: row.seq,
+            recorded_at: row.recorded_at.0,
+            system_identifier: row.system_identifier,
+            timeline: row.timeline,
+        },
+        now: row.now.0,
+        live_system_identifier: row.live_system_identifier,
+        live_timeline: row.live_timeline,
+        replicated: row.replicated,
+    })
+}
+
+async fn move_epoch(connection: &mut PgConnection, head: &Head) -> Result<(), Fault> {
+    sqlx::query!(
+        "update ledger_head
+         set epoch = $2, system_identifier = $3, timeline = $4, checksum = $5
+         where partition = $1",
+        head.partition.0,
+        head.epoch,
+        head.system_identifier,
+        head.timeline,
+        head.checksum(),
+    )
+    .execute(connection)
+    .await
+    .map_err(Fault::doing("move the epoch of a partition"))?;
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! What went wrong with the database, for the operator to read and the writer to act on.
+
+use std::error::Error;
+
+/// Something that no caller can mend. `Display` says only its own level; the source says the rest.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing}")]
+pub struct Fault {
+    /// What was being done.
+    pub doing: &'static str,
+    /// What to do about it.
+    pub kind: Kind,
+    /// Why it failed.
+    #[source]
+    pub source: Box<dyn Error + Send + Sync>,
+}
+
+/// What to do about a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The database is away, or will not write: try again. Nothing is known of a COMMIT under way.
+    Unavailable,
+    /// Another transaction was in the way: try again.
+    Contended,
+    /// One of the rows breaks a constraint: the batch must be split until it stands alone.
+    Poisoned,
+    /// A defect of the program or of the database: trying again does not help.
+    Broken,
+}
+
+/// A defect that was noticed by the program itself.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Defect {
+    /// The head row moved although it was locked.
+    #[error("the head of partition {0} moved under its lock")]
+    HeadMoved(i16),
+    /// A partition has no head row.
+    #[error("partition {0} has no head row")]
+    HeadMissing(i16),
+    /// A stored number has no meaning.
+    #[error("column {column} holds {value}, which has no meaning")]
+    Meaningless {
+        /// The column.
+        column: &'static str,
+        /// The value.
+        value: i64,
+    },
+    /// The machine was given what it asked for and asked again.
+    #[error("the machine keeps asking for more")]
+    Endless,
+    /// There are no partitions.
+    #[error("the database was not prepared; run `stockroom migrate`")]
+    Unprepared,
+}
+
+impl Fault {
+    /// Turns a database error into the fault of doing something.
+    pub(crate) fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
+        move |source| Fault { doing, kind: Kind::of(&source), source: source.into() }
+    }
+
+    pub(crate) fn defect(doing: &'static str, defect: Defect) -> Fault {
+        Fault { doing, kind: Kind::Broken, source: defect.into() }
+    }
+
+    pub(crate) fn unprepared() -> Fault {
+        Fault::defect("use the database", Defect::Unprepared)
+    }
+
+    /// The machine asked for more again and again.
+    pub(crate) fn endless() -> Fault {
+        Fault::defect("decide a batch", Defect::Endless)
+    }
+
+    /// The whole chain, for a log.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = self.source();
+        while let Some(source) = next {
+            text.push_str(": ");
+            text.push_str(&source.to_string());
+            next = source.source();
+        }
+        text
+    }
+}
+
+impl Kind {
+    /// By SQLSTATE class: https://www.postgresql.org/docs/15/errcodes-appendix.html
+    fn of(error: &sqlx::Error) -> Kind {
+        let sqlx::Error::Database(database) = error else {
+            return match error {
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
+                | sqlx::Error::BeginFailed => Kind::Unavailable,
+                _ => Kind::Broken,
+            };
+        };
+        let code = database.code().unwrap_or_default();
+        match &*code {
+            "40001" | "40P01" | "55P03" => Kind::Contended,
+            // Read-only, not in the required state (a standby), idle in transaction, shutting down.
+            "25006" | "55000" | "25P03" => Kind::Unavailable,
+            code if code.starts_with("08") || code.starts_with("53") || code.starts_with("57") => {
+                Kind::Unavailable
+            }
+            code if code.starts_with("22") || code.starts_with("23") => Kind::Poisoned,
+            _ => Kind::Broken,
+        }
+    }
+}

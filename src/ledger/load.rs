@@ -1,0 +1,264 @@
+//! What a batch reads under the lock, one statement per kind of row and partition.
+
+use std::collections::BTreeMap;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    ledger::{fault::Fault, rows, rows::meaning, sql_time::At},
+    stock::{
+        book::{Announcement, Book, DocumentLine, Needs, Request, RequestKey},
+        hash::Digest,
+        ids::{ItemNo, LocationNo, Partition, Place, PositionKey},
+        movement::{Kind, StockState},
+        position::{History, HistoryFrom, Mark, Position, Step},
+        time::Timestamp,
+    },
+};
+
+/// Reads what is needed into the book.
+pub(crate) async fn load(
+    connection: &mut PgConnection,
+    needs: &Needs,
+    book: &mut Book,
+) -> Result<(), Fault> {
+    for (partition, keys) in by_partition(&needs.requests, |key| key.place.partition) {
+        load_requests(connection, partition, &keys, book).await?;
+    }
+    for (partition, keys) in by_partition(&needs.positions, |key| key.place.partition) {
+        load_positions(connection, partition, &keys, book).await?;
+    }
+    for (partition, lines) in by_partition(&needs.announcements, |line| line.place.partition) {
+        load_announcements(connection, partition, &lines, book).await?;
+    }
+    for (partition, refs) in by_partition(&needs.entries, |at| at.partition) {
+        let seqs: Vec<_> = refs.iter().map(|at| at.seq).collect();
+        for stored in rows::entries(connection, partition, &seqs).await? {
+            book.entries.insert(stored.entry.at(), stored.entry);
+        }
+    }
+    let mut starts = BTreeMap::new();
+    for &(key, from) in &needs.histories {
+        let from = history_start(connection, key, from).await?;
+        let start = starts.entry(key).or_insert(from);
+        *start = from.min(*start);
+    }
+    for (key, from) in starts {
+        let history = load_history(connection, key, from).await?;
+        book.positions.entry(key).or_default().history = Some(history);
+    }
+    Ok(())
+}
+
+fn by_partition<'n, T: Ord>(
+    needs: impl IntoIterator<Item = &'n T>,
+    partition: impl Fn(&T) -> Partition,
+) -> BTreeMap<Partition, Vec<&'n T>> {
+    let mut parts: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for need in needs {
+        parts.entry(partition(need)).or_default().push(need);
+    }
+    parts
+}
+
+async fn load_requests(
+    connection: &mut PgConnection,
+    partition: Partition,
+    keys: &[&RequestKey],
+    book: &mut Book,
+) -> Result<(), Fault> {
+    let digests: Vec<_> = keys.iter().map(|key| Uuid::from_u128(key.digest.0)).collect();
+    let rows = sqlx::query!(
+        "select digest, location, seq, returned, corrected_seq
+         from request where partition = $1 and digest = any($2)",
+        partition.0,
+        &digests,
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(Fault::doing("read requests"))?;
+    book.requests.extend(keys.iter().map(|&&key| (key, Request::default())));
+    for row in rows {
+        let place = Place { partition, location: LocationNo(row.location) };
+        let key = RequestKey { place, digest: Digest(row.digest.as_u128()) };
+        let request = Request {
+            stored: true,
+            seq: row.seq,
+            returned: row.returned.unwrap_or(0),
+            corrected: row.corrected_seq,
+        };
+        book.requests.insert(key, request);
+    }
+    Ok(())
+}
+
+async fn load_positions(
+    connection: &mut PgConnection,
+    partition: Partition,
+    keys: &[&PositionKey],
+    book: &mut Book,
+) -> Result<(), Fault> {
+    let locations: Vec<_> = keys.iter().map(|key| key.place.location.0).collect();
+    let items: Vec<_> = keys.iter().map(|key| key.item.0).collect();
+    let rows = sqlx::query!(
+        r#"select p.location, p.item, p.sellable, p.staged, p.blocked, p.in_transit, p.expected,
+               p.reserved, p.seq, p.fact_at as "fact_at: At", p.count_at as "count_at: At",
+               p.count_seq
+           from unnest($2::int[], $3::int[]) as wanted (location, item)
+           join position p on p.partition = $1
+               and p.location = wanted.location and p.item = wanted.item"#,
+        partition.0,
+        &locations,
+        &items,
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(Fault::doing("read positions"))?;
+    book.positions.extend(keys.iter().map(|&&key| (key, Position::default())));
+    for row in rows {
+        let place = Place { partition, location: LocationNo(row.location) };
+        let count = row.count_at.zip(row.count_seq).map(|(at, seq)| Mark { at: at.0, seq });
+        let position = Position {
+            sellable: row.sellable,
+            staged: row.staged,
+            blocked: row.blocked,
+            in_transit: row.in_transit,
+            expected: row.expected,
+            reserved: row.reserved,
+            seq: row.seq,
+            fact_at: Some(row.fact_at.0),
+            count,
+            history: None,
+        };
+        book.positions.insert(PositionKey { place, item: ItemNo(row.item) }, position);
+    }
+    Ok(())
+}
+
+async fn load_announcements(
+    connection: &mut PgConnection,
+    partition: Partition,
+    lines: &[&DocumentLine],
+    book: &mut Book,
+) -> Result<(), Fault> {
+    let documents: Vec<_> = lines.iter().map(|line| line.document.clone()).collect();
+    let rows = sqlx::query!(
+        r#"select e.location, e.item, e.document as "document!", e.document_line, e.kind, e.legs,
+               e.from_state, e.to_state, e.quantity,
+               exists (
+                   select from ledger_entry c
+                   where c.partition = $1 and c.location = e.location and c.item = e.item
+                       and c.kind = 12 and c.refers_to_seq = e.seq and c.seq > e.seq
+               ) as "corrected!"
+           from ledger_entry e
+           where e.partition = $1 and e.document = any($2)"#,
+        partition.0,
+        &documents,
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(Fault::doing("read announcements"))?;
+    book.announcements.extend(lines.iter().map(|&line| (line.clone(), Announcement::default())));
+    for row in rows {
+        let line = DocumentLine {
+            place: Place { partition, location: LocationNo(row.location) },
+            item: ItemNo(row.item),
+            document: row.document,
+            line: u32::try_from(row.document_line.unwrap_or(0)).unwrap_or(0),
+        };
+        let Some(announcement) = book.announcements.get_mut(&line) else { continue };
+        let expected = Some(StockState::Expected as i16);
+        let enters = row.legs & 2 != 0 && row.to_state == expected;
+        let leaves = row.legs & 1 != 0 && row.from_state == expected;
+        announcement.expected += row.quantity * (i64::from(enters) - i64::from(leaves));
+        match meaning("kind", row.kind, Kind::of(i32::from(row.kind)))? {
+            Kind::Expect if !row.corrected => announcement.announced += row.quantity,
+            Kind::Receipt if !row.corrected => announcement.receipts += 1,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+async fn history_start(
+    connection: &mut PgConnection,
+    key: PositionKey,
+    from: HistoryFrom,
+) -> Result<Timestamp, Fault> {
+    match from {
+        HistoryFrom::At(at) => Ok(at),
+        HistoryFrom::CountBefore(mark) => {
+            Ok(count_before(connection, key, mark).await?.unwrap_or(Timestamp::MIN))
+        }
+    }
+}
+
+async fn count_before(
+    connection: &mut PgConnection,
+    key: PositionKey,
+    mark: Mark,
+) -> Result<Option<Timestamp>, Fault> {
+    let at = sqlx::query_scalar!(
+        r#"select max(e.effective_at) as "at: At" from ledger_entry e
+           where e.partition = $1 and e.location = $2 and e.item = $3 and e.kind = 11
+               and (e.effective_at, e.seq) < ($4, $5::bigint)
+               and not exists (
+                   select from ledger_entry c
+                   where c.partition = $1 and c.location = $2 and c.item = $3
+                       and c.kind = 12 and c.refers_to_seq = e.seq
+               )"#,
+        key.place.partition.0,
+        key.place.location.0,
+        key.item.0,
+        At(mark.at) as _,
+        mark.seq,
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(Fault::doing("find the count before"))?;
+    Ok(at.map(|at| at.0))
+}
+
+/// The uncorrected facts of a position from `from` on. A correction takes effect at the time of what
+/// it corrects, so it lies in the same range.
+async fn load_history(
+    connection: &mut PgConnection,
+    key: PositionKey,
+    from: Timestamp,
+) -> Result<History, Fault> {
+    let rows = sqlx::query!(
+        r#"select e.effective_at as "effective_at: At", e.seq, e.kind, e.legs, e.from_state,
+               e.to_state, e.quantity
+           from ledger_entry e
+           where e.partition = $1 and e.location = $2 and e.item = $3 and e.kind < 12
+               and e.effective_at >= coalesce($4, '-infinity'::timestamptz)
+               and not exists (
+                   select from ledger_entry c
+                   where c.partition = $1 and c.location = $2 and c.item = $3
+                       and c.kind = 12 and c.refers_to_seq = e.seq
+               )"#,
+        key.place.partition.0,
+        key.place.location.0,
+        key.item.0,
+        (from != Timestamp::MIN).then_some(At(from)) as _,
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(Fault::doing("read the history of a position"))?;
+    let mut history = History { from, steps: BTreeMap::new() };
+    let sellable = Some(StockState::Sellable as i16);
+    for row in rows {
+        let enters = row.legs & 2 != 0 && row.to_state == sellable;
+        let leaves = row.legs & 1 != 0 && row.from_state == sellable;
+        let step = if row.kind == Kind::Count as i16 {
+            Step::Set(row.quantity)
+        } else {
+            Step::Add(row.quantity * (i64::from(enters) - i64::from(leaves)))
+        };
+        if step != Step::Add(0) {
+            history.steps.insert(Mark { at: row.effective_at.0, seq: row.seq }, step);
+        }
+    }
+    Ok(history)
+}

@@ -1,0 +1,397 @@
+//! Reads of the ledger outside a batch: short, without locks, one partition at a time.
+
+use std::collections::HashMap;
+
+use rustc_hash::FxHashMap;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    ledger::{Ledger, fault::Fault, load::load, rows, sql_time::At},
+    stock::{
+        book::{Book, Needs},
+        entry::Entry,
+        hash::Digest,
+        ids::{ItemNo, LocationNo, Partition, Place, PositionKey, Seq},
+        position::Position,
+        time::Timestamp,
+    },
+};
+
+/// A request that was found by source and key, without its location.
+#[derive(Clone, Copy, Debug)]
+pub struct FoundRequest {
+    /// Source and key.
+    pub digest: Digest,
+    /// Where.
+    pub place: Place,
+    /// Whether it is posted; if not, it is only awaited there.
+    pub posted: bool,
+    /// Where its other half is.
+    pub counter_place: Option<Place>,
+}
+
+/// Which entries to list. Every filter is optional.
+#[derive(Clone, Debug, Default)]
+pub struct EntryFilter {
+    /// Only this location.
+    pub place: Option<Place>,
+    /// Only this item.
+    pub item: Option<ItemNo>,
+    /// Only this document.
+    pub document: Option<String>,
+    /// Only what took effect at this moment or later.
+    pub effective_from: Option<Timestamp>,
+    /// Only what took effect before this moment.
+    pub effective_until: Option<Timestamp>,
+}
+
+/// Names of what entries refer to by number.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// By location number.
+    pub locations: HashMap<i32, String>,
+    /// By item number.
+    pub items: HashMap<i32, String>,
+    /// By channel number.
+    pub channels: HashMap<i32, String>,
+    /// By source number.
+    pub sources: HashMap<i32, String>,
+}
+
+impl Ledger {
+    /// Requests with these digests, in any partition.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn find_requests(&self, digests: &[Digest]) -> Result<Vec<FoundRequest>, Fault> {
+        let digests: Vec<_> = digests.iter().map(|digest| Uuid::from_u128(digest.0)).collect();
+        let mut connection = self.reader().await?;
+        let mut found = Vec::new();
+        for partition in self.partitions().await? {
+            found.extend(find_requests(&mut connection, partition, &digests).await?);
+        }
+        Ok(found)
+    }
+
+    /// Up to `rows_max` entries behind `after`, ordered by partition and sequence number.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn list_entries(
+        &self,
+        filter: &EntryFilter,
+        after: (Partition, Seq),
+        rows_max: i64,
+    ) -> Result<Vec<Entry<'static>>, Fault> {
+        let mut connection = self.reader().await?;
+        let own = filter.place.map(|place| place.partition);
+        let mut entries = Vec::new();
+        for partition in self.partitions().await? {
+            let left = rows_max - entries.len() as i64;
+            if own.is_some_and(|own| own != partition) || partition < after.0 || left == 0 {
+                continue;
+            }
+            let mut from = if partition == after.0 { after.1 } else { 0 };
+            if let Some(effective_from) = filter.effective_from {
+                // Nothing takes effect after it was recorded, so older entries need no look.
+                let recorded_before = Timestamp(effective_from.0.saturating_sub(1));
+                from = from.max(seq_at(&mut connection, partition, recorded_before).await?);
+            }
+            let seqs = list_seqs(&mut connection, partition, filter, from, left).await?;
+            let stored = rows::entries(&mut connection, partition, &seqs).await?;
+            entries.extend(stored.into_iter().map(|stored| stored.entry));
+        }
+        Ok(entries)
+    }
+
+    /// Positions as they are now; zeros where there is none.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn positions(
+        &self,
+        keys: &[PositionKey],
+    ) -> Result<FxHashMap<PositionKey, Position>, Fault> {
+        let mut connection = self.reader().await?;
+        let needs = Needs { positions: keys.iter().copied().collect(), ..Needs::default() };
+        let mut book = Book::new(Timestamp::MIN, FxHashMap::default());
+        load(&mut connection, &needs, &mut book).await?;
+        Ok(book.positions)
+    }
+
+    /// Positions of one partition directly after `seq`.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn positions_at(
+        &self,
+        keys: &[PositionKey],
+        partition: Partition,
+        seq: Seq,
+    ) -> Result<FxHashMap<PositionKey, Position>, Fault> {
+        let mut connection = self.reader().await?;
+        let own: Vec<_> = keys.iter().filter(|key| key.place.partition == partition).collect();
+        positions_at(&mut connection, partition, &own, seq).await
+    }
+
+    /// The last entry of a partition that was recorded at `at` or before; 0: none.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn seq_at(&self, partition: Partition, at: Timestamp) -> Result<Seq, Fault> {
+        seq_at(&mut *self.reader().await?, partition, at).await
+    }
+
+    /// Epoch and last sequence number of a partition.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn head(&self, partition: Partition) -> Result<Option<(i64, Seq)>, Fault> {
+        let row =
+            sqlx::query!("select epoch, seq from ledger_head where partition = $1", partition.0)
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(Fault::doing("read a head"))?;
+        Ok(row.map(|row| (row.epoch, row.seq)))
+    }
+
+    /// The names of everything that these entries refer to.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn names(&self, entries: &[Entry<'_>]) -> Result<Names, Fault> {
+        let own = entries.iter().map(|entry| entry.location.0);
+        let counter = entries.iter().filter_map(|entry| entry.counter);
+        let locations: Vec<_> =
+            own.chain(counter.map(|counter| counter.place.location.0)).collect();
+        let items: Vec<_> = entries.iter().map(|entry| entry.item.0).collect();
+        let channels: Vec<_> =
+            entries.iter().filter_map(|entry| entry.channel).map(|channel| channel.0).collect();
+        let sources: Vec<_> = entries.iter().map(|entry| entry.source.0).collect();
+        let rows = sqlx::query!(
+            r#"select 1 as "table!", location_no as "no!", location_id as "name!" from location
+               where location_no = any($1)
+               union all select 2, item_no, sku from item where item_no = any($2)
+               union all select 3, channel_no, channel_id from channel where channel_no = any($3)
+               union all select 4, source_no, source from source where source_no = any($4)"#,
+            &locations,
+            &items,
+            &channels,
+            &sources,
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(Fault::doing("read names"))?;
+        let mut names = Names::default();
+        for row in rows {
+            let table = match row.table {
+                1 => &mut names.locations,
+                2 => &mut names.items,
+                3 => &mut names.channels,
+                _ => &mut names.sources,
+            };
+            table.insert(row.no, row.name);
+        }
+        Ok(names)
+    }
+
+    /// The key that a source is settled up to; empty: none is known.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn resume_key(&self, source: &str) -> Result<String, Fault> {
+        let key = sqlx::query_scalar!("select resume_key from source where source = $1", source)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(Fault::doing("read a resume point"))?;
+        Ok(key.flatten().unwrap_or_default())
+    }
+
+    /// Writes resume points.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn put_resume_keys(&self, points: &HashMap<String, String>) -> Result<(), Fault> {
+        let (sources, keys): (Vec<_>, Vec<_>) =
+            points.iter().map(|(source, key)| (source.clone(), key.clone())).unzip();
+        sqlx::query!(
+            "update source set resume_key = point.key
+             from unnest($1::text[], $2::text[]) as point (source, key)
+             where source.source = point.source",
+            &sources,
+            &keys,
+        )
+        .execute(&self.readers)
+        .await
+        .map_err(Fault::doing("write resume points"))?;
+        Ok(())
+    }
+
+    pub(crate) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Postgres>, Fault> {
+        self.readers.acquire().await.map_err(Fault::doing("connect to the database"))
+    }
+}
+
+async fn find_requests(
+    connection: &mut PgConnection,
+    partition: Partition,
+    digests: &[Uuid],
+) -> Result<Vec<FoundRequest>, Fault> {
+    let rows = sqlx::query!(
+        r#"select r.digest, r.location, r.seq, e.counter_location as "counter_location?",
+               (select l.partition from location l where l.location_no = e.counter_location)
+                   as counter_partition
+           from request r
+           left join ledger_entry e on e.partition = $1 and e.seq = r.seq
+           where r.partition = $1 and r.digest = any($2)
+           order by r.location"#,
+        partition.0,
+        digests,
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(Fault::doing("look requests up"))?;
+    let place = |partition, location| Place { partition, location: LocationNo(location) };
+    Ok(rows
+        .into_iter()
+        .map(|row| FoundRequest {
+            digest: Digest(row.digest.as_u128()),
+            place: place(partition, row.location),
+            posted: row.seq.is_some(),
+            counter_place: row
+                .counter_partition
+                .zip(row.counter_location)
+                .map(|(partition, location)| place(Partition(partition), location)),
+        })
+        .collect())
+}
+
+async fn list_seqs(
+    connection: &mut PgConnection,
+    partition: Partition,
+    filter: &EntryFilter,
+    after: Seq,
+    rows_max: i64,
+) -> Result<Vec<Seq>, Fault> {
+    sqlx::query_scalar!(
+        "select seq from ledger_entry
+         where partition = $1 and seq > $2
+             and ($3::int is null or location = $3)
+             and ($4::int is null or item = $4)
+             and ($5::text is null or document = $5)
+             and ($6::timestamptz is null or effective_at >= $6)
+             and ($7::timestamptz is null or effective_at < $7)
+         order by seq limit $8",
+        partition.0,
+        after,
+        filter.place.map(|place| place.location.0),
+        filter.item.map(|item| item.0),
+        filter.document.as_deref(),
+        filter.effective_from.map(At) as _,
+        filter.effective_until.map(At) as _,
+        rows_max,
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(Fault::doing("list entries"))
+}
+
+async fn positions_at(
+    connection: &mut PgConnection,
+    partition: Partition,
+    keys: &[&PositionKey],
+    seq: Seq,
+) -> Result<FxHashMap<PositionKey, Position>, Fault> {
+    let locations: Vec<_> = keys.iter().map(|key| key.place.location.0).collect();
+    let items: Vec<_> = keys.iter().map(|key| key.item.0).collect();
+    let rows = sqlx::query!(
+        r#"with leg as (
+               select location, item, seq, reserved_change, from_state as state, -quantity as change
+               from ledger_entry where partition = $1 and seq <= $4 and legs & 1 <> 0
+                   and (location, item) in (select * from unnest($2::int[], $3::int[]))
+               union all
+               select location, item, seq, 0, to_state, quantity
+               from ledger_entry where partition = $1 and seq <= $4 and legs & 2 <> 0
+                   and (location, item) in (select * from unnest($2::int[], $3::int[]))
+               union all
+               select location, item, seq, reserved_change, null, 0
+               from ledger_entry where partition = $1 and seq <= $4 and legs & 1 = 0
+                   and (location, item) in (select * from unnest($2::int[], $3::int[]))
+           )
+           select location as "location!", item as "item!",
+               coalesce(sum(change) filter (where state = 1), 0)::bigint as "sellable!",
+               coalesce(sum(change) filter (where state = 2), 0)::bigint as "staged!",
+               coalesce(sum(change) filter (where state = 3), 0)::bigint as "blocked!",
+               coalesce(sum(change) filter (where state = 4), 0)::bigint as "in_transit!",
+               coalesce(sum(change) filter (where state = 5), 0)::bigint as "expected!",
+               sum(reserved_change)::bigint as "reserved!", max(seq) as "seq!"
+           from leg group by location, item"#,
+        partition.0,
+        &locations,
+        &items,
+        seq,
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(Fault::doing("read earlier positions"))?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let place = Place { partition, location: LocationNo(row.location) };
+            let position = Position {
+                sellable: row.sellable,
+                staged: row.staged,
+                blocked: row.blocked,
+                in_transit: row.in_transit,
+                expected: row.expected,
+                reserved: row.reserved,
+                seq: row.seq,
+                ..Position::default()
+            };
+            (PositionKey { place, item: ItemNo(row.item) }, position)
+        })
+        .collect())
+}
+
+/// Sequence numbers are dense and recorded_at never falls along them, so halving finds the place
+/// without an index on time.
+async fn seq_at(
+    connection: &mut PgConnection,
+    partition: Partition,
+    at: Timestamp,
+) -> Result<Seq, Fault> {
+    let (mut low, mut high) = (0, last_seq(connection, partition).await?);
+    while low < high {
+        let middle = low + (high - low + 1) / 2;
+        match recorded_at(connection, partition, middle).await? {
+            Some(recorded_at) if recorded_at <= at => low = middle,
+            _ => high = middle - 1,
+        }
+    }
+    Ok(low)
+}
+
+async fn last_seq(connection: &mut PgConnection, partition: Partition) -> Result<Seq, Fault> {
+    let seq = sqlx::query_scalar!("select seq from ledger_head where partition = $1", partition.0)
+        .fetch_optional(connection)
+        .await
+        .map_err(Fault::doing("read a head"))?;
+    Ok(seq.unwrap_or(0))
+}
+
+async fn recorded_at(
+    connection: &mut PgConnection,
+    partition: Partition,
+    seq: Seq,
+) -> Result<Option<Timestamp>, Fault> {
+    let at = sqlx::query_scalar!(
+        r#"select recorded_at as "at: At" from ledger_entry where partition = $1 and seq = $2"#,
+        partition.0,
+        seq,
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(Fault::doing("read when an entry was recorded"))?;
+    Ok(at.map(|at| at.0))
+}

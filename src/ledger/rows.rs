@@ -1,0 +1,158 @@
+//! Rows as the core's types. The one statement that reads whole entries is here.
+
+use std::borrow::Cow;
+
+use sqlx::PgConnection;
+
+use crate::{
+    ledger::{
+        fault::{Defect, Fault},
+        sql_time::At,
+    },
+    stock::{
+        entry::{Counter, Entry, Flags, Legs},
+        ids::{ChannelNo, ItemNo, LocationNo, Partition, Place, Seq, SourceNo},
+        movement::{Kind, StockState},
+    },
+};
+
+/// An entry as it is stored, with its checksum.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub entry: Entry<'static>,
+    pub checksum: i64,
+}
+
+struct Row {
+    seq: i64,
+    quantity: i64,
+    sellable_after: i64,
+    reserved_change: i64,
+    reserved_after: i64,
+    occurred_at: At,
+    effective_at: At,
+    recorded_at: At,
+    checksum: i64,
+    fingerprint: i64,
+    location: i32,
+    item: i32,
+    source: i32,
+    channel: Option<i32>,
+    counter_location: Option<i32>,
+    counter_partition: Option<i16>,
+    kind: i16,
+    legs: i16,
+    from_state: Option<i16>,
+    to_state: Option<i16>,
+    flags: i16,
+    utc_offset_minutes: i16,
+    document_line: Option<i32>,
+    counter_seq: Option<i64>,
+    refers_to_seq: Option<i64>,
+    expected_at: Option<At>,
+    key: String,
+    actor: Option<String>,
+    reason: Option<String>,
+    document: Option<String>,
+    note: Option<String>,
+    reservation_id: Option<String>,
+    hold_id: Option<String>,
+    original_source: Option<String>,
+    original_key: Option<String>,
+    posting_group: Option<String>,
+}
+
+/// The entries with these sequence numbers, in order; numbers without an entry are passed over.
+pub(crate) async fn entries(
+    connection: &mut PgConnection,
+    partition: Partition,
+    seqs: &[Seq],
+) -> Result<Vec<Stored>, Fault> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select seq, quantity, sellable_after, reserved_change, reserved_after,
+               occurred_at as "occurred_at: At", effective_at as "effective_at: At",
+               recorded_at as "recorded_at: At", checksum, fingerprint, location, item, source,
+               channel, counter_location,
+               (select partition from location where location_no = counter_location)
+                   as counter_partition,
+               kind, legs, from_state, to_state, flags, utc_offset_minutes, document_line,
+               counter_seq, refers_to_seq, expected_at as "expected_at: At", key, actor, reason,
+               document, note, reservation_id, hold_id, original_source, original_key,
+               posting_group
+           from ledger_entry where partition = $1 and seq = any($2) order by seq"#,
+        partition.0,
+        seqs,
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(Fault::doing("read entries"))?;
+    rows.into_iter().map(|row| row.stored(partition)).collect()
+}
+
+/// A stored number as one of the core's enumerations.
+pub(crate) fn meaning<T>(
+    column: &'static str,
+    value: impl Into<i64>,
+    found: Option<T>,
+) -> Result<T, Fault> {
+    let defect = Defect::Meaningless { column, value: value.into() };
+    found.ok_or_else(|| Fault::defect("understand a row", defect))
+}
+
+impl Row {
+    fn stored(self, partition: Partition) -> Result<Stored, Fault> {
+        let state = |column, number: Option<i16>| {
+            let number = number.unwrap_or(0);
+            meaning(column, number, StockState::of(i32::from(number)))
+        };
+        let states = match (self.from_state, self.to_state) {
+            (None, None) => None,
+            (from, to) => Some((state("from_state", from)?, state("to_state", to)?)),
+        };
+        let counter = match (self.counter_location, self.counter_seq) {
+            (Some(location), Some(seq)) => {
+                let partition = Partition(self.counter_partition.unwrap_or(partition.0));
+                Some(Counter { place: Place { partition, location: LocationNo(location) }, seq })
+            }
+            _ => None,
+        };
+        let text = |text: Option<String>| Cow::Owned(text.unwrap_or_default());
+        let entry = Entry {
+            partition,
+            seq: self.seq,
+            kind: meaning("kind", self.kind, Kind::of(i32::from(self.kind)))?,
+            location: LocationNo(self.location),
+            item: ItemNo(self.item),
+            legs: meaning("legs", self.legs, Legs::of(self.legs))?,
+            states,
+            quantity: self.quantity,
+            sellable_after: self.sellable_after,
+            reserved_change: self.reserved_change,
+            reserved_after: self.reserved_after,
+            source: SourceNo(self.source),
+            key: Cow::Owned(self.key),
+            fingerprint: self.fingerprint,
+            channel: self.channel.map(ChannelNo),
+            actor: text(self.actor),
+            reason: text(self.reason),
+            document: text(self.document),
+            document_line: u32::try_from(self.document_line.unwrap_or(0)).unwrap_or(0),
+            note: text(self.note),
+            reservation_id: text(self.reservation_id),
+            hold_id: text(self.hold_id),
+            original_source: text(self.original_source),
+            original_key: text(self.original_key),
+            group: text(self.posting_group),
+            counter,
+            refers_to: self.refers_to_seq,
+            expected_at: self.expected_at.map(|at| at.0),
+            occurred_at: self.occurred_at.0,
+            utc_offset_minutes: self.utc_offset_minutes,
+            effective_at: self.effective_at.0,
+            recorded_at: self.recorded_at.0,
+            flags: Flags(self.flags),
+        };
+        Ok(Stored { entry, checksum: self.checksum })
+    }
+}

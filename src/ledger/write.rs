@@ -1,0 +1,227 @@
+//! What a batch writes: its entries, positions and requests in bulk, its head last.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    ledger::{epoch::Head, fault::Fault, sql_time::At},
+    stock::{
+        book::{Request, RequestKey},
+        entry::Entry,
+        ids::{Partition, PositionKey, Seq},
+        machine::{Log, Plan},
+        position::Position,
+        time::Timestamp,
+    },
+};
+
+/// Everything of one partition but its head.
+pub(crate) async fn write(
+    connection: &mut PgConnection,
+    partition: Partition,
+    log: &Log<'_>,
+    plan: &Plan<'_>,
+) -> Result<(), Fault> {
+    if !log.entries.is_empty() {
+        write_entries(connection, partition, &log.entries).await?;
+    }
+    let positions = plan.positions.iter().filter(|(key, _)| key.place.partition == partition);
+    // A position that the machine only looked at has not moved.
+    let moved: Vec<_> = positions.filter(|(_, position)| position.seq > log.base).collect();
+    if !moved.is_empty() {
+        write_positions(connection, partition, &moved).await?;
+    }
+    let requests = plan.requests.iter().filter(|(key, _)| key.place.partition == partition);
+    let (stored, new): (Vec<_>, Vec<_>) = requests.partition(|(_, request)| request.stored);
+    if !new.is_empty() {
+        add_requests(connection, partition, &new).await?;
+    }
+    if !stored.is_empty() {
+        change_requests(connection, partition, &stored).await?;
+    }
+    Ok(())
+}
+
+/// Moves the head from `before`. Returns the number of rows that it changed, which must be one.
+pub(crate) async fn write_head(
+    connection: &mut PgConnection,
+    head: &Head,
+    before: Seq,
+) -> Result<u64, Fault> {
+    let done = sqlx::query!(
+        "update ledger_head set seq = $3, recorded_at = $4, checksum = $5
+         where partition = $1 and seq = $2",
+        head.partition.0,
+        before,
+        head.seq,
+        At(head.recorded_at) as _,
+        head.checksum(),
+    )
+    .execute(connection)
+    .await
+    .map_err(Fault::doing("write the head of a partition"))?;
+    Ok(done.rows_affected())
+}
+
+async fn write_entries(
+    connection: &mut PgConnection,
+    partition: Partition,
+    entries: &[Entry<'_>],
+) -> Result<(), Fault> {
+    sqlx::query!(
+        "insert into ledger_entry (
+             partition, seq, quantity, sellable_after, reserved_change, reserved_after,
+             occurred_at, effective_at, recorded_at, checksum, fingerprint, location, item, source,
+             channel, counter_location, kind, legs, from_state, to_state, flags,
+             utc_offset_minutes, document_line, counter_seq, refers_to_seq, expected_at, key, actor,
+             reason, document, note, reservation_id, hold_id, original_source, original_key,
+             posting_group)
+         select $1, * from unnest(
+             $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+             $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::bigint[],
+             $11::bigint[], $12::int[], $13::int[], $14::int[],
+             $15::int[], $16::int[], $17::smallint[], $18::smallint[], $19::smallint[],
+             $20::smallint[], $21::smallint[],
+             $22::smallint[], $23::int[], $24::bigint[], $25::bigint[], $26::timestamptz[],
+             $27::text[], $28::text[],
+             $29::text[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[],
+             $35::text[], $36::text[])",
+        partition.0,
+        &column(entries, |e| e.seq),
+        &column(entries, |e| e.quantity),
+        &column(entries, |e| e.sellable_after),
+        &column(entries, |e| e.reserved_change),
+        &column(entries, |e| e.reserved_after),
+        column(entries, |e| At(e.occurred_at)) as _,
+        column(entries, |e| At(e.effective_at)) as _,
+        column(entries, |e| At(e.recorded_at)) as _,
+        &column(entries, |e| e.checksum()),
+        &column(entries, |e| e.fingerprint),
+        &column(entries, |e| e.location.0),
+        &column(entries, |e| e.item.0),
+        &column(entries, |e| e.source.0),
+        column(entries, |e| e.channel.map(|channel| channel.0)) as _,
+        column(entries, |e| e.counter.map(|counter| counter.place.location.0)) as _,
+        &column(entries, |e| e.kind as i16),
+        &column(entries, |e| e.legs as i16),
+        column(entries, |e| e.states.map(|(from, _)| from as i16)) as _,
+        column(entries, |e| e.states.map(|(_, to)| to as i16)) as _,
+        &column(entries, |e| e.flags.0),
+        &column(entries, |e| e.utc_offset_minutes),
+        column(entries, |e| (e.document_line > 0).then_some(e.document_line as i32)) as _,
+        column(entries, |e| e.counter.map(|counter| counter.seq)) as _,
+        column(entries, |e| e.refers_to) as _,
+        column(entries, |e| e.expected_at.map(At)) as _,
+        column(entries, |e| &*e.key) as _,
+        column(entries, |e| stated(&e.actor)) as _,
+        column(entries, |e| stated(&e.reason)) as _,
+        column(entries, |e| stated(&e.document)) as _,
+        column(entries, |e| stated(&e.note)) as _,
+        column(entries, |e| stated(&e.reservation_id)) as _,
+        column(entries, |e| stated(&e.hold_id)) as _,
+        column(entries, |e| stated(&e.original_source)) as _,
+        column(entries, |e| stated(&e.original_key)) as _,
+        column(entries, |e| stated(&e.group)) as _,
+    )
+    .execute(connection)
+    .await
+    .map_err(Fault::doing("write entries"))?;
+    Ok(())
+}
+
+async fn write_positions(
+    connection: &mut PgConnection,
+    partition: Partition,
+    positions: &[(&PositionKey, &Position)],
+) -> Result<(), Fault> {
+    sqlx::query!(
+        "insert into position (
+             partition, location, item, sellable, staged, blocked, in_transit, expected, reserved,
+             seq, fact_at, count_at, count_seq)
+         select $1, * from unnest(
+             $2::int[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+             $8::bigint[], $9::bigint[], $10::bigint[], $11::timestamptz[], $12::timestamptz[],
+             $13::bigint[])
+         on conflict (partition, location, item) do update set
+             sellable = excluded.sellable, staged = excluded.staged, blocked = excluded.blocked,
+             in_transit = excluded.in_transit, expected = excluded.expected,
+             reserved = excluded.reserved, seq = excluded.seq, fact_at = excluded.fact_at,
+             count_at = excluded.count_at, count_seq = excluded.count_seq",
+        partition.0,
+        &column(positions, |(key, _)| key.place.location.0),
+        &column(positions, |(key, _)| key.item.0),
+        &column(positions, |(_, p)| p.sellable),
+        &column(positions, |(_, p)| p.staged),
+        &column(positions, |(_, p)| p.blocked),
+        &column(positions, |(_, p)| p.in_transit),
+        &column(positions, |(_, p)| p.expected),
+        &column(positions, |(_, p)| p.reserved),
+        &column(positions, |(_, p)| p.seq),
+        column(positions, |(_, p)| At(p.fact_at.unwrap_or(Timestamp::Y2000))) as _,
+        column(positions, |(_, p)| p.count.map(|count| At(count.at))) as _,
+        column(positions, |(_, p)| p.count.map(|count| count.seq)) as _,
+    )
+    .execute(connection)
+    .await
+    .map_err(Fault::doing("write positions"))?;
+    Ok(())
+}
+
+async fn add_requests(
+    connection: &mut PgConnection,
+    partition: Partition,
+    requests: &[(&RequestKey, &Request)],
+) -> Result<(), Fault> {
+    sqlx::query!(
+        "insert into request (partition, digest, location, seq, returned, corrected_seq)
+         select $1, * from unnest($2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[])",
+        partition.0,
+        &column(requests, |(key, _)| Uuid::from_u128(key.digest.0)),
+        &column(requests, |(key, _)| key.place.location.0),
+        column(requests, |(_, request)| request.seq) as _,
+        column(requests, |(_, request)| returned(request)) as _,
+        column(requests, |(_, request)| request.corrected) as _,
+    )
+    .execute(connection)
+    .await
+    .map_err(Fault::doing("add requests"))?;
+    Ok(())
+}
+
+async fn change_requests(
+    connection: &mut PgConnection,
+    partition: Partition,
+    requests: &[(&RequestKey, &Request)],
+) -> Result<(), Fault> {
+    sqlx::query!(
+        "update request r
+         set seq = new.seq, returned = new.returned, corrected_seq = new.corrected_seq
+         from unnest($2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[])
+             as new (digest, location, seq, returned, corrected_seq)
+         where r.partition = $1 and r.digest = new.digest and r.location = new.location",
+        partition.0,
+        &column(requests, |(key, _)| Uuid::from_u128(key.digest.0)),
+        &column(requests, |(key, _)| key.place.location.0),
+        column(requests, |(_, request)| request.seq) as _,
+        column(requests, |(_, request)| returned(request)) as _,
+        column(requests, |(_, request)| request.corrected) as _,
+    )
+    .execute(connection)
+    .await
+    .map_err(Fault::doing("change requests"))?;
+    Ok(())
+}
+
+fn column<'r, R, T>(rows: &'r [R], value: impl Fn(&'r R) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
+}
+
+/// Null where a text is empty.
+fn stated(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// Null where nothing was returned, as for nearly every request.
+fn returned(request: &Request) -> Option<i64> {
+    (request.returned != 0).then_some(request.returned)
+}

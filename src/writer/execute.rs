@@ -1,0 +1,154 @@
+//! One batch, executed until its outcome is known.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    ledger::{
+        Ledger,
+        epoch::Head,
+        fault::{Fault, Kind},
+        transaction::Committed,
+    },
+    stock::{
+        book::Needs,
+        ids::Partition,
+        machine::{Outcome, apply},
+        movement::Command,
+    },
+    telemetry,
+    writer::Failure,
+};
+
+/// Pause before a batch is executed again; doubled each time up to the maximum.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// The machine asks for more at most this often: for originals, then for what undoing them touches,
+/// then for histories; more is a defect.
+const ROUNDS_MAX: usize = 8;
+
+/// What a batch became.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// One per movement, in order; `None`: the database would not take it.
+    pub answers: Vec<Option<Outcome>>,
+    pub heads: Vec<Head>,
+    pub replicated: bool,
+}
+
+/// What one attempt came to.
+enum Attempt {
+    Done(Vec<Outcome>, Committed),
+    /// Something that it refers to is in a partition that was not locked.
+    Widen(BTreeSet<Partition>),
+}
+
+/// Executes the same batch with the same keys until it is known to be in or out, or the deadline
+/// passes. A look-up of the keys alone would be unsafe after a lost COMMIT: it may still happen.
+pub(super) async fn execute(
+    ledger: &Ledger,
+    partitions: &[Partition],
+    commands: &[Command],
+    deadline: Instant,
+) -> Result<Done, Failure> {
+    let mut partitions = partitions.to_vec();
+    let mut planned = Vec::new();
+    let mut outcome_unknown = false;
+    let mut pause = PAUSE_MIN;
+    loop {
+        let fault = match attempt(ledger, &partitions, commands, deadline, &mut planned).await {
+            Ok(Attempt::Done(outcomes, Committed { heads, replicated })) => {
+                let answers = outcomes.into_iter().map(Some).collect();
+                return Ok(Done { answers, heads, replicated });
+            }
+            Ok(Attempt::Widen(more)) => {
+                partitions = more.into_iter().chain(partitions).collect();
+                partitions.sort_unstable();
+                partitions.dedup();
+                continue;
+            }
+            Err(fault) => fault,
+        };
+        // Once a plan was made, a fault may have struck in COMMIT.
+        outcome_unknown |= !planned.is_empty() && fault.kind == Kind::Unavailable;
+        match fault.kind {
+            Kind::Poisoned => return bisect(ledger, &partitions, commands, deadline, &fault).await,
+            Kind::Broken => return Err(Failure::of(&fault, outcome_unknown)),
+            Kind::Unavailable | Kind::Contended => telemetry::batch_retried(&fault),
+        }
+        if Instant::now() + pause >= deadline {
+            return Err(Failure::of(&fault, outcome_unknown));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+async fn attempt(
+    ledger: &Ledger,
+    partitions: &[Partition],
+    commands: &[Command],
+    deadline: Instant,
+    planned: &mut Vec<Outcome>,
+) -> Result<Attempt, Fault> {
+    let mut batch = ledger.begin(partitions, deadline).await?;
+    let mut book = batch.book();
+    let mut needs = Needs::of(commands);
+    for _ in 0..ROUNDS_MAX {
+        batch.read(&needs, &mut book).await?;
+        let plan = match apply(&book, commands) {
+            Ok(plan) => plan,
+            Err(more) if more.partitions.is_empty() => {
+                needs = more;
+                continue;
+            }
+            Err(more) => {
+                batch.roll_back().await?;
+                return Ok(Attempt::Widen(more.partitions));
+            }
+        };
+        if plan.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Refused(_))) {
+            batch.roll_back().await?;
+            return Ok(Attempt::Done(plan.outcomes, Committed::nothing()));
+        }
+        *planned = first_answers(plan.outcomes.clone(), planned);
+        batch.write(&plan, book.now).await?;
+        return Ok(Attempt::Done(std::mem::take(planned), batch.commit().await?));
+    }
+    Err(Fault::endless())
+}
+
+/// What an earlier attempt of the same batch recorded is no duplicate of somebody else's.
+fn first_answers(outcomes: Vec<Outcome>, planned: &[Outcome]) -> Vec<Outcome> {
+    let ours = |(line, outcome): (usize, Outcome)| match outcome {
+        Outcome::Duplicate(posted) if planned.get(line) == Some(&Outcome::Recorded(posted)) => {
+            Outcome::Recorded(posted)
+        }
+        other => other,
+    };
+    outcomes.into_iter().enumerate().map(ours).collect()
+}
+
+/// Splits a batch that breaks a constraint until the poisonous command is alone; the rest goes on.
+async fn bisect(
+    ledger: &Ledger,
+    partitions: &[Partition],
+    commands: &[Command],
+    deadline: Instant,
+    fault: &Fault,
+) -> Result<Done, Failure> {
+    if let [command] = commands {
+        tracing::error!(fault = fault.chain(), "a movement breaks a constraint");
+        telemetry::poisoned();
+        let answers = command.movements().iter().map(|_| None).collect();
+        return Ok(Done { answers, heads: Vec::new(), replicated: true });
+    }
+    let (left, right) = commands.split_at(commands.len() / 2);
+    let mut done = Box::pin(execute(ledger, partitions, left, deadline)).await?;
+    let rest = Box::pin(execute(ledger, partitions, right, deadline)).await?;
+    done.answers.extend(rest.answers);
+    done.heads.extend(rest.heads);
+    done.replicated &= rest.replicated;
+    Ok(done)
+}
