@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 
-use crate::{ledger::fault::Fault, writer::Answer};
+use crate::{
+    ledger::fault::Fault,
+    writer::{Answer, Verdict},
+};
 
 /// Movements, by `status` (recorded, duplicate, rejected).
 pub const MOVEMENTS: &str = "stockroom_movements_total";
@@ -37,14 +40,14 @@ pub fn describe() {
 pub fn answered(answers: &[Answer]) {
     let (mut recorded, mut duplicate, mut rejected) = (0, 0, 0);
     for answer in answers {
-        match answer {
-            Answer::Recorded(_) => recorded += 1,
-            Answer::Duplicate(_) => duplicate += 1,
-            Answer::Refused(_, refusal) => {
+        match &answer.verdict {
+            Verdict::Recorded(_) => recorded += 1,
+            Verdict::Duplicate(_) => duplicate += 1,
+            Verdict::Refused(refusal) => {
                 rejected += 1;
                 counter!(REJECTIONS, "reason" => refusal.reason()).increment(1);
             }
-            Answer::Poisoned(_) => rejected += 1,
+            Verdict::Poisoned => rejected += 1,
         }
     }
     counter!(MOVEMENTS, "status" => "recorded").increment(recorded);

@@ -12,7 +12,10 @@ pub mod resume;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rustc_hash::FxHashMap;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::Instant,
+};
 
 use crate::{
     ledger::{Ledger, epoch::Head, fault::Fault},
@@ -25,7 +28,6 @@ use crate::{
     },
     telemetry,
     writer::{
-        execute::execute,
         lane::{Job, Lane},
         resolve::Resolved,
         resume::ResumePoints,
@@ -72,17 +74,33 @@ pub struct Recorded {
     pub replicated: bool,
 }
 
+/// What became of one movement, with the movement as it was sent.
+#[derive(Debug)]
+pub struct Answer {
+    /// What was sent.
+    pub draft: Draft,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
 /// What became of one movement.
 #[derive(Debug)]
-pub enum Answer {
+pub enum Verdict {
     /// It is in the ledger, by this report.
     Recorded(Posted),
     /// It was in the ledger already.
     Duplicate(Posted),
-    /// It changes nothing; here it is again, to be kept.
-    Refused(Box<Draft>, Refusal),
-    /// The database would not take it, alone out of its batch: a defect. Kept as well.
-    Poisoned(Box<Draft>),
+    /// It changes nothing.
+    Refused(Refusal),
+    /// The database would not take it, alone out of its batch: a defect.
+    Poisoned,
+}
+
+/// A report that is in its lanes; its place in the order of each is certain.
+#[derive(Debug)]
+pub struct Pending {
+    answers: Vec<Option<Answer>>,
+    parts: Vec<(Vec<usize>, oneshot::Receiver<Result<Recorded, Failure>>)>,
 }
 
 /// Why a report was not answered line by line. All of it may be sent again with the same keys.
@@ -127,34 +145,33 @@ impl Writer {
     /// # Errors
     /// Nothing can be said of some lines; sending all of them again with the same keys is safe.
     pub async fn record(&self, report: Report) -> Result<Recorded, Failure> {
+        self.submit(report).await?.settled().await
+    }
+
+    /// Gives a report its place in the lanes. What is submitted after this returned is decided after
+    /// it, partition by partition.
+    ///
+    /// # Errors
+    /// As [`Writer::record`].
+    pub async fn submit(&self, report: Report) -> Result<Pending, Failure> {
         let deadline = report.deadline;
         let resolved = self.resolve(report).await.map_err(|fault| Failure::of(&fault, false))?;
-        let Resolved { mut answers, commands } = resolved;
-        let mut parts: FxHashMap<BTreeSet<Partition>, Vec<(Vec<usize>, Command)>> =
+        let Resolved { answers, commands } = resolved;
+        let mut parts: FxHashMap<BTreeSet<Partition>, (Vec<usize>, Vec<Command>)> =
             FxHashMap::default();
         for (lines, command) in commands {
             let places = command.movements().iter().flat_map(|movement| movement.places());
-            let partitions = places.map(|place| place.partition).collect();
-            parts.entry(partitions).or_default().push((lines, command));
+            let part = parts.entry(places.map(|place| place.partition).collect()).or_default();
+            part.0.extend(lines);
+            part.1.push(command);
         }
-        let parts = parts.into_iter().map(|(partitions, part)| {
-            let (lines, commands): (Vec<_>, Vec<_>) = part.into_iter().unzip();
-            async move {
-                let done = self.write(partitions, commands, deadline).await?;
-                Ok((lines.into_iter().flatten(), done))
-            }
-        });
-        let mut recorded = Recorded { answers: Vec::new(), heads: Vec::new(), replicated: true };
-        for (lines, done) in futures::future::try_join_all(parts).await? {
-            for (line, answer) in lines.zip(done.answers) {
-                answers.insert(line, answer);
-            }
-            recorded.heads.extend(done.heads);
-            recorded.replicated &= done.replicated;
+        let mut pending = Pending { answers, parts: Vec::with_capacity(parts.len()) };
+        for (partitions, (lines, commands)) in parts {
+            let (reply, answer) = oneshot::channel();
+            self.enqueue(partitions, Job { commands, deadline, reply }).await?;
+            pending.parts.push((lines, answer));
         }
-        recorded.answers = answers.into_values().collect();
-        telemetry::answered(&recorded.answers);
-        Ok(recorded)
+        Ok(pending)
     }
 
     /// The key up to which everything that a source sent is settled.
@@ -163,22 +180,46 @@ impl Writer {
     }
 
     /// One partition: its lane. Several: a batch of their own.
-    async fn write(
-        &self,
-        partitions: BTreeSet<Partition>,
-        commands: Vec<Command>,
-        deadline: Instant,
-    ) -> Result<Recorded, Failure> {
+    async fn enqueue(&self, partitions: BTreeSet<Partition>, job: Job) -> Result<(), Failure> {
         let lane = partitions.first().and_then(|partition| self.lanes.get(partition));
         if let Some(lane) = lane.filter(|_| partitions.len() == 1) {
-            return lane.run(commands, deadline).await;
+            return lane.enqueue(job).await;
         }
-        let permit = tokio::time::timeout_at(deadline, self.wide.acquire());
-        let _permit = permit.await.map_err(|_| Failure::DeadlineExceeded)?;
-        let partitions: Vec<_> = partitions.into_iter().collect();
-        let done = execute(&self.ledger, &partitions, &commands, deadline).await?;
-        let mut answers = done.answers.into_iter();
-        Ok(Job::settle(commands, &mut answers, &done.heads, done.replicated))
+        let permit = tokio::time::timeout_at(job.deadline, Arc::clone(&self.wide).acquire_owned());
+        let permit = permit.await.map_err(|_| Failure::Overloaded)?;
+        let ledger = self.ledger.clone();
+        tokio::spawn(async move {
+            let partitions: Vec<_> = partitions.into_iter().collect();
+            lane::run(&ledger, &partitions, vec![job]).await;
+            drop(permit);
+        });
+        Ok(())
+    }
+}
+
+impl Pending {
+    /// Waits until the outcome of every line is known.
+    ///
+    /// # Errors
+    /// As [`Writer::record`].
+    pub async fn settled(self) -> Result<Recorded, Failure> {
+        let Pending { mut answers, parts } = self;
+        let mut recorded = Recorded { answers: Vec::new(), heads: Vec::new(), replicated: true };
+        for (lines, part) in parts {
+            // A lane that went away without an answer was stopped with the server.
+            let stopped = Failure::Unavailable { outcome_unknown: true };
+            let done = part.await.map_err(|_| stopped)??;
+            for (line, answer) in lines.into_iter().zip(done.answers) {
+                if let Some(slot) = answers.get_mut(line) {
+                    *slot = Some(answer);
+                }
+            }
+            recorded.heads.extend(done.heads);
+            recorded.replicated &= done.replicated;
+        }
+        recorded.answers = answers.into_iter().flatten().collect();
+        telemetry::answered(&recorded.answers);
+        Ok(recorded)
     }
 }
 

@@ -289,7 +289,7 @@ async fn open_digests(
 ) -> Result<Vec<(Uuid, Digest)>, Fault> {
     let rows = sqlx::query!(
         "select rejected_movement_id, digest from rejected_movement
-         where state = 1 and rejected_movement_id > $1
+         where state = 1 and rejected_movement_id > $1 and reason <> 'KEY_REUSED'
          order by rejected_movement_id limit 1000",
         after,
     )

@@ -156,6 +156,14 @@ impl Command {
             Command::Group(movements) => movements,
         }
     }
+
+    /// Its movements, in order.
+    pub fn into_movements(self) -> Vec<Movement> {
+        match self {
+            Command::One(movement) => vec![movement],
+            Command::Group(movements) => movements,
+        }
+    }
 }
 
 impl Movement {

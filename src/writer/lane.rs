@@ -9,14 +9,10 @@ use tokio::{
 };
 
 use crate::{
-    ledger::{Ledger, epoch::Head},
-    stock::{
-        ids::Partition,
-        machine::Outcome,
-        movement::{Command, Movement},
-    },
+    ledger::Ledger,
+    stock::{ids::Partition, machine::Outcome, movement::Command},
     telemetry,
-    writer::{Answer, Failure, Recorded, execute::execute},
+    writer::{Answer, Failure, Recorded, Verdict, execute::execute},
 };
 
 /// A batch stops gathering at this many movements: more is no faster and takes longer.
@@ -35,9 +31,9 @@ pub(super) struct Lane {
 /// Commands of one report that wait for the lane.
 #[derive(Debug)]
 pub(super) struct Job {
-    commands: Vec<Command>,
-    deadline: Instant,
-    reply: oneshot::Sender<Result<Recorded, Failure>>,
+    pub commands: Vec<Command>,
+    pub deadline: Instant,
+    pub reply: oneshot::Sender<Result<Recorded, Failure>>,
 }
 
 impl Lane {
@@ -47,34 +43,12 @@ impl Lane {
         Lane { queue }
     }
 
-    /// Waits for the batch that these commands become part of.
-    pub(super) async fn run(
-        &self,
-        commands: Vec<Command>,
-        deadline: Instant,
-    ) -> Result<Recorded, Failure> {
-        let (reply, answer) = oneshot::channel();
-        let room = tokio::time::timeout_at(deadline, self.queue.reserve()).await;
-        let room = room.map_err(|_| Failure::Overloaded)?;
-        room.map_err(|_| Failure::Broken)?.send(Job { commands, deadline, reply });
-        answer.await.map_err(|_| Failure::Broken)?
-    }
-}
-
-impl Job {
-    /// Gives the commands of a job their answers, and the heads that cover them.
-    pub(super) fn settle(
-        commands: Vec<Command>,
-        answers: &mut impl Iterator<Item = Option<Outcome>>,
-        heads: &[Head],
-        replicated: bool,
-    ) -> Recorded {
-        let movements = commands.into_iter().flat_map(|command| match command {
-            Command::One(movement) => vec![movement],
-            Command::Group(movements) => movements,
-        });
-        let answers = movements.zip(answers).map(|(movement, outcome)| answer(movement, outcome));
-        Recorded { answers: answers.collect(), heads: heads.to_vec(), replicated }
+    /// Waits for room, until the job's deadline.
+    pub(super) async fn enqueue(&self, job: Job) -> Result<(), Failure> {
+        let room = tokio::time::timeout_at(job.deadline, self.queue.reserve()).await;
+        let stopped = Failure::Unavailable { outcome_unknown: false };
+        room.map_err(|_| Failure::Overloaded)?.map_err(|_| stopped)?.send(job);
+        Ok(())
     }
 }
 
@@ -94,12 +68,13 @@ async fn serve(ledger: Ledger, partition: Partition, mut jobs: mpsc::Receiver<Jo
             let _ = job.reply.send(Err(Failure::DeadlineExceeded));
         }
         if !batch.is_empty() {
-            run(&ledger, partition, batch).await;
+            run(&ledger, &[partition], batch).await;
         }
     }
 }
 
-async fn run(ledger: &Ledger, partition: Partition, jobs: Vec<Job>) {
+/// Executes jobs as one batch and answers them.
+pub(super) async fn run(ledger: &Ledger, partitions: &[Partition], jobs: Vec<Job>) {
     let started = Instant::now();
     // The last deadline counts: a batch that is re-executed must not cost a patient caller its answer.
     let deadline = jobs.iter().map(|job| job.deadline).max().unwrap_or(started);
@@ -110,31 +85,35 @@ async fn run(ledger: &Ledger, partition: Partition, jobs: Vec<Job>) {
         waiting.push((job.commands.len(), job.reply));
         commands.extend(job.commands);
     }
-    let done = execute(ledger, &[partition], &commands, deadline).await;
+    let done = execute(ledger, partitions, &commands, deadline).await;
     telemetry::batch_done(commands.len(), started.elapsed());
     let mut commands = commands.into_iter();
-    match done {
-        Ok(done) => {
-            let mut answers = done.answers.into_iter();
-            for (length, reply) in waiting {
-                let commands = commands.by_ref().take(length).collect();
-                let settled = Job::settle(commands, &mut answers, &done.heads, done.replicated);
-                let _ = reply.send(Ok(settled));
+    let mut settled = done.map(|done| (done.answers.into_iter(), done.heads, done.replicated));
+    for (length, reply) in waiting {
+        let answer = match &mut settled {
+            Ok((answers, heads, replicated)) => {
+                let movements = commands.by_ref().take(length).flat_map(Command::into_movements);
+                let answers = movements.zip(answers).map(|(movement, outcome)| Answer {
+                    draft: movement.draft,
+                    verdict: outcome.into(),
+                });
+                let answers = answers.collect();
+                Ok(Recorded { answers, heads: heads.clone(), replicated: *replicated })
             }
-        }
-        Err(failure) => {
-            for (_, reply) in waiting {
-                let _ = reply.send(Err(failure));
-            }
-        }
+            Err(failure) => Err(*failure),
+        };
+        // A caller that went away no longer wants its answer.
+        let _ = reply.send(answer);
     }
 }
 
-fn answer(movement: Movement, outcome: Option<Outcome>) -> Answer {
-    match outcome {
-        Some(Outcome::Recorded(posted)) => Answer::Recorded(posted),
-        Some(Outcome::Duplicate(posted)) => Answer::Duplicate(posted),
-        Some(Outcome::Refused(refusal)) => Answer::Refused(Box::new(movement.draft), refusal),
-        None => Answer::Poisoned(Box::new(movement.draft)),
+impl From<Option<Outcome>> for Verdict {
+    fn from(outcome: Option<Outcome>) -> Verdict {
+        match outcome {
+            Some(Outcome::Recorded(posted)) => Verdict::Recorded(posted),
+            Some(Outcome::Duplicate(posted)) => Verdict::Duplicate(posted),
+            Some(Outcome::Refused(refusal)) => Verdict::Refused(refusal),
+            None => Verdict::Poisoned,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Names to numbers: what must be known of a movement before its partition can decide on it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use crate::{
     ledger::{
@@ -15,7 +15,7 @@ use crate::{
         refusal::Refusal,
         time::{Micros, SECOND, Timestamp},
     },
-    writer::{Answer, Report, Writer},
+    writer::{Answer, Report, Verdict, Writer},
 };
 
 /// Clocks that differ by less agree: the difference is the network's.
@@ -24,8 +24,8 @@ const CLOCK_OFFSET_MIN: Micros = 2 * SECOND;
 /// A report, ready for the lanes.
 #[derive(Debug)]
 pub(super) struct Resolved {
-    /// Lines that are answered already, by line.
-    pub answers: BTreeMap<usize, Answer>,
+    /// One slot per line; filled where the line is answered already.
+    pub answers: Vec<Option<Answer>>,
     /// The others, with the lines of their movements.
     pub commands: Vec<(Vec<usize>, Command)>,
 }
@@ -60,7 +60,7 @@ impl Writer {
             actor,
         };
         let mut originals = self.find_originals(&drafts).await?;
-        let mut answers = BTreeMap::new();
+        let mut answers: Vec<_> = drafts.iter().map(|_| None).collect();
         let mut movements = Vec::with_capacity(drafts.len());
         {
             let known = self.ledger.directory().known();
@@ -73,7 +73,7 @@ impl Writer {
                         movements.push((line, movement));
                     }
                     Err(refusal) => {
-                        answers.insert(line, Answer::Refused(Box::new(draft), refusal));
+                        answers[line] = Some(refused(draft, refusal));
                     }
                 }
             }
@@ -236,24 +236,20 @@ fn names(known: &Known, draft: &Draft) -> Result<Names, Refusal> {
 /// Lines with the same group become one command; one bad line refuses them all.
 fn group(
     movements: Vec<(usize, Movement)>,
-    answers: &mut BTreeMap<usize, Answer>,
+    answers: &mut [Option<Answer>],
 ) -> Vec<(Vec<usize>, Command)> {
-    let refused: BTreeSet<_> = answers
-        .values()
-        .filter_map(|answer| match answer {
-            Answer::Refused(draft, _) if !draft.group.is_empty() => Some(draft.group.clone()),
-            _ => None,
-        })
-        .collect();
+    // So far only refusals are answered.
+    let groups = answers.iter().flatten().map(|answer| answer.draft.group.clone());
+    let spoiled: BTreeSet<_> = groups.filter(|group| !group.is_empty()).collect();
     let mut commands = Vec::with_capacity(movements.len());
     let mut groups: HashMap<String, usize> = HashMap::new();
     for (line, movement) in movements {
         let group = &movement.draft.group;
         if group.is_empty() {
             commands.push((vec![line], Command::One(movement)));
-        } else if refused.contains(group) {
+        } else if spoiled.contains(group) {
             let refusal = Refusal::GroupRefused { group: group.clone() };
-            answers.insert(line, Answer::Refused(Box::new(movement.draft), refusal));
+            answers[line] = Some(refused(movement.draft, refusal));
         } else if let Some(&index) = groups.get(group) {
             let (lines, command): &mut (Vec<usize>, Command) = &mut commands[index];
             lines.push(line);
@@ -266,6 +262,10 @@ fn group(
         }
     }
     commands
+}
+
+fn refused(draft: Draft, refusal: Refusal) -> Answer {
+    Answer { draft, verdict: Verdict::Refused(refusal) }
 }
 
 /// How far the source's clock is behind ours.
