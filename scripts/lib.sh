@@ -42,18 +42,19 @@ command_line() { { tr '\0' ' ' <"/proc/$1/cmdline" || ps -o args= -p "$1"; } 2>/
 
 # Removes a data folder of Stockroom, what it keeps elsewhere, and servers that a kill left there.
 remove_data_dir() {
-    local dir=$1 name home pid
+    local dir=$1 name home file pid
     [ -e "$dir" ] || return 0
     [ -e "$dir/lock" ] || [ -e "$dir/server.log" ] ||
         fail "'$dir' is not a data folder of Stockroom: it is left alone"
     for name in postgres redis; do
         home=$(cd "$dir/$name" 2>/dev/null && pwd -P) || continue
-        for pid in $(cat "$home"/data/{postmaster,redis}.pid 2>/dev/null | grep -xE '[0-9]{2,}'); do
+        for file in postmaster.pid redis.pid; do
+            pid=$(head -n 1 "$home/data/$file" 2>/dev/null) || continue
             case $(command_line "$pid") in
-                *"$home/data"* | *redis-server*) ;;
+                *"$home/data"* | *"127.0.0.1:$(cat "$home/port") "*) ;;
                 *) continue ;;
             esac
-            kill -s TERM "$pid" 2>/dev/null || true
+            kill -s INT "$pid" 2>/dev/null || true
             while [ -n "$(command_line "$pid")" ]; do sleep 0.1; done
         done
         case $home in

@@ -22,6 +22,7 @@ mod redis;
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     thread,
 };
@@ -157,8 +158,9 @@ fn lock(data_dir: &Path) -> Result<File, EmbeddedError> {
     let path = data_dir.join("lock");
     let doing = format!("lock '{}'", path.display());
     let mut options = OpenOptions::new();
-    let file = options.create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(io_error(&doing))?;
+    // Whoever can open it can hold it.
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.open(&path).map_err(io_error(&doing))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(EmbeddedError::InUse {

@@ -83,9 +83,8 @@ impl Postgres {
     /// Starts the server of this folder, making it first if it is new; takes it over if it still
     /// runs.
     pub(super) fn start(home: Home) -> Result<Postgres, EmbeddedError> {
-        let version = fs::read_to_string(home.data.join("PG_VERSION")).ok();
-        let version = version.as_deref().map(str::trim);
-        let programs = PostgresPrograms::find(version, &home.data)?;
+        let version = version(&home)?;
+        let programs = PostgresPrograms::find(version.as_deref(), &home.data)?;
         if version.is_none() {
             create_cluster(&home, &programs)?;
         }
@@ -177,6 +176,17 @@ impl PidFile {
     fn is_alive(&self, home: &Home) -> bool {
         home.data.to_str().is_some_and(|data| process::runs(self.pid, data))
     }
+}
+
+/// The major version that made the cluster; None if there is no cluster yet.
+fn version(home: &Home) -> Result<Option<String>, EmbeddedError> {
+    if fs::symlink_metadata(&home.data).is_err() {
+        return Ok(None);
+    }
+    let file = home.data.join("PG_VERSION");
+    let version =
+        fs::read_to_string(&file).map_err(io_error(format!("read '{}'", file.display())))?;
+    Ok(Some(version.trim().to_owned()))
 }
 
 /// Makes the cluster under another name, so that one that was interrupted is never taken for whole.

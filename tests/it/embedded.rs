@@ -269,7 +269,7 @@ async fn an_unfinished_cluster_is_made_anew() {
 }
 
 #[tokio::test]
-async fn the_servers_hold_none_of_our_files() {
+async fn the_servers_share_no_file_account_or_process_group_with_us() {
     let data_dir = DataDir::new(0o755);
     let ours = fs::File::open("/proc/self/status").expect("this test reads /proc");
     let embedded = Embedded::start(&data_dir.path(), BOTH).await.expect("it starts");
@@ -281,6 +281,9 @@ async fn the_servers_hold_none_of_our_files() {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let value = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         assert!(!value("Uid:").unwrap().starts_with('0'), "{pid} runs as root");
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let group = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(2);
+        assert_eq!(group, Some(&*pid.to_string()), "Ctrl-C would reach {pid}");
         if fs::metadata(data_dir.path()).unwrap().uid() == 0 {
             assert_eq!(value("Groups:"), Some(""), "{pid} has root's groups");
         }
