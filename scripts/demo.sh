@@ -45,7 +45,10 @@ start_server() {
     server=$!
     local deadline=$((SECONDS + ready_within_s))
     until is_ready "$http_port"; do
-        kill -0 "$server" 2>/dev/null || fail_with_log 'the server has ended'
+        kill -0 "$server" 2>/dev/null || {
+            server=
+            fail_with_log 'the server has ended'
+        }
         [ "$SECONDS" -lt "$deadline" ] || fail_with_log "not ready within $ready_within_s s"
         sleep 0.2
     done
@@ -56,7 +59,7 @@ is_ready() {
     {
         exec 3<>"/dev/tcp/127.0.0.1/$1" || return 1
         printf 'GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&3
-        read -r -t 5 status <&3 || true
+        read -r -t 5 status <&3 && timeout 5 cat <&3 >/dev/null || true
         exec 3>&-
     } 2>/dev/null
     [[ $status == *' 200 '* ]]
