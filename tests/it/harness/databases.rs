@@ -19,18 +19,21 @@ use tokio::sync::{OnceCell, oneshot};
 /// Ends the servers and removes their folder ($1) once its standard input is closed, which the
 /// kernel does even for a process that was killed.
 const REAPER: &str = r#"
+line() { tr '\0' ' ' <"/proc/$1/cmdline" || ps -o args= -p "$1"; } 2>/dev/null
 read -r _
 for file in postgres/data/postmaster.pid redis/data/redis.pid; do
     pid=$(head -n 1 "$1/$file" 2>/dev/null) || continue
-    case $(tr '\0' ' ' <"/proc/$pid/cmdline" || ps -o args= -p "$pid") in
+    case $(line "$pid") in
         *"$1"/postgres/*) kill -QUIT "$pid" ;;
         *redis-server*) kill -KILL "$pid" ;;
         *) continue ;;
     esac
     tries=0
-    while kill -0 "$pid" 2>/dev/null && [ "$tries" -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+    while [ -n "$(line "$pid")" ] && [ "$tries" -lt 200 ]; do sleep 0.05; tries=$((tries + 1)); done
 done
-rm -rf "$1"
+# An initdb that was cut loose may still be writing.
+tries=0
+until rm -rf "$1" || [ "$tries" -gt 200 ]; do sleep 0.05; tries=$((tries + 1)); done
 "#;
 
 /// Servers that run for as long as this process.
