@@ -12,6 +12,7 @@ const SERVICES: [&str; 4] = [
     "stockroom/v1/network_service.proto",
 ];
 
+#[expect(clippy::disallowed_methods, reason = "cargo says there where the output goes")]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-changed=migrations");

@@ -3,6 +3,7 @@
 //!
 //! Read [`transaction`] (how a batch is written), then [`load`](transaction) (what it reads under
 //! the lock), [`directory`] (master data, cached), [`queries`], [`rejected`] and [`verify`].
+#![expect(clippy::disallowed_types, reason = "the one place that speaks SQL")]
 
 pub mod directory;
 pub mod epoch;

@@ -1,5 +1,6 @@
 //! Stockroom.
 pub mod api;
+pub mod embedded;
 pub mod ledger;
 pub mod stock;
 pub mod telemetry;

@@ -1,0 +1,23 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test run bench-ingest bench-single sqlx
+
+help: ## list what there is
+	@grep -E '^[a-z-]+: ## ' $(MAKEFILE_LIST) | sed 's/: ## /\t/' | expand -t 16
+
+demo: ## replay a year of tills through a Stockroom of its own (DATA=folder: of real ones)
+	@scripts/demo.sh
+
+test: ## formatting, lints and the whole suite against real servers (DATA=folder: on real data too)
+	@scripts/test.sh
+
+run: ## serve until stopped (LISTEN=host:port, DATA_DIR=folder)
+	@scripts/run.sh
+
+bench-ingest: ## movements per second, against the same rows by bulk SQL
+	@scripts/bench.sh ingest
+
+bench-single: ## single sales of one hot item per second, against row locks
+	@scripts/bench.sh single
+
+sqlx: ## write .sqlx, the types of all queries, anew
+	@scripts/sqlx.sh

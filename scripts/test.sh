@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Formatting, lints, and the whole suite against a PostgreSQL and a Redis that it starts itself.
+# DATA=folder: the tests that want real data find it there; without it they say so and are skipped.
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+scripts/setup.sh --checks
+
+if [ -n "${DATA:-}" ]; then
+    DATA=$(cd "$DATA" && pwd) || fail "there is no folder DATA=$DATA"
+    export DATA
+fi
+export SQLX_OFFLINE=true
+table=''
+
+part() {
+    local name=$1 from=$SECONDS
+    shift
+    say "$name: $*"
+    "$@" || { report; fail "'$name' failed"; }
+    table+=$(printf '%-12s %5d s' "$name" $((SECONDS - from)))$'\n'
+}
+
+report() {
+    say 'how long each part took'
+    printf '%s%-12s %5d s\n' "$table" all "$SECONDS" >&2
+}
+
+part formatting cargo fmt --all --check
+part contract buf lint
+part lints cargo clippy --workspace --all-targets -- -D warnings
+part documents env RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace
+part supply cargo deny --log-level error check bans licenses sources
+part tests cargo test --workspace
+report

@@ -1,0 +1,127 @@
+//! One private PostgreSQL and one private Redis for all tests of this process, started by the
+//! first test that asks, and gone when the process ends in any way.
+#![expect(clippy::disallowed_types, reason = "makes the databases that the tests run against")]
+#![expect(clippy::disallowed_methods, reason = "a developer may bring servers of their own")]
+
+use std::{
+    env, fs,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
+
+use sqlx::{Connection as _, PgConnection};
+use stockroom::embedded::{Embedded, Wanted};
+use tokio::sync::{OnceCell, oneshot};
+
+/// Ends the servers and removes their folder ($1) once its standard input is closed, which the
+/// kernel does even for a process that was killed.
+const REAPER: &str = r#"
+line() { tr '\0' ' ' <"/proc/$1/cmdline" || ps -o args= -p "$1"; } 2>/dev/null
+read -r _
+for file in postgres/data/postmaster.pid redis/data/redis.pid; do
+    pid=$(head -n 1 "$1/$file" 2>/dev/null) || continue
+    case $(line "$pid") in
+        *"$1"/postgres/*) kill -QUIT "$pid" ;;
+        *redis-server*) kill -KILL "$pid" ;;
+        *) continue ;;
+    esac
+    tries=0
+    while [ -n "$(line "$pid")" ] && [ "$tries" -lt 200 ]; do sleep 0.05; tries=$((tries + 1)); done
+done
+# An initdb that was cut loose may still be writing.
+tries=0
+until rm -rf "$1" || [ "$tries" -gt 200 ]; do sleep 0.05; tries=$((tries + 1)); done
+"#;
+
+/// Servers that run for as long as this process.
+struct Servers {
+    database_url: String,
+    redis_url: String,
+}
+
+static SERVERS: OnceCell<Servers> = OnceCell::const_new();
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+/// Creates an empty database that nobody else uses, and returns its address.
+pub async fn fresh_database() -> String {
+    let servers = servers().await;
+    let number = DATABASES.fetch_add(1, Ordering::Relaxed);
+    let name = format!("test_{}_{number}", std::process::id());
+    let mut connection =
+        PgConnection::connect(&servers.database_url).await.expect("the test server answers");
+    // A server of the developer's own may still have it from another process with this id.
+    for statement in [format!("drop database if exists {name}"), format!("create database {name}")]
+    {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+            .execute(&mut connection)
+            .await
+            .expect("databases can be created");
+    }
+    connection.close().await.expect("the connection closes");
+    with_database(&servers.database_url, &name)
+}
+
+/// The address of the Redis of the tests. It is shared: use a key prefix of your own.
+pub async fn redis_url() -> String {
+    servers().await.redis_url.clone()
+}
+
+async fn servers() -> &'static Servers {
+    SERVERS.get_or_init(start).await
+}
+
+async fn start() -> Servers {
+    let (database_url, redis_url) =
+        (env::var("TEST_DATABASE_URL").ok(), env::var("TEST_REDIS_URL").ok());
+    let wanted = Wanted { postgres: database_url.is_none(), redis: redis_url.is_none() };
+    if let (Some(database_url), Some(redis_url)) = (&database_url, &redis_url) {
+        return Servers { database_url: database_url.clone(), redis_url: redis_url.clone() };
+    }
+    let (started, embedded) = oneshot::channel();
+    // The runtime of the test that happens to come first ends with that test.
+    thread::spawn(move || serve(wanted, started));
+    let (own_database_url, own_redis_url) = embedded.await.expect("the private servers start");
+    Servers {
+        database_url: database_url.or(own_database_url).expect("one of both is there"),
+        redis_url: redis_url.or(own_redis_url).expect("one of both is there"),
+    }
+}
+
+type Urls = (Option<String>, Option<String>);
+
+#[expect(clippy::zombie_processes, reason = "the reaper outlives this process")]
+fn serve(wanted: Wanted, started: oneshot::Sender<Urls>) {
+    let folder = tempfile::Builder::new().prefix("stockroom-test-").tempdir().expect("a folder");
+    // PostgreSQL runs under another account when the tests run as root.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+    let folder = fs::canonicalize(folder.keep()).expect("it is there");
+    let _reaper = reaper(&folder);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async move {
+        let embedded = Embedded::start(&folder, wanted).await.expect("the private servers start");
+        let urls =
+            (embedded.database_url().map(str::to_owned), embedded.redis_url().map(str::to_owned));
+        // Nobody listens any more only if the test has failed already.
+        let _ = started.send(urls);
+        std::future::pending::<()>().await;
+    });
+}
+
+fn reaper(folder: &Path) -> Child {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(REAPER).arg("reaper").arg(folder);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    command.spawn().expect("a shell starts")
+}
+
+/// The same server, another database.
+fn with_database(url: &str, name: &str) -> String {
+    let (address, parameters) = url.split_once('?').map_or((url, None), |(a, p)| (a, Some(p)));
+    let host_from = address.find("://").map_or(0, |at| at + 3);
+    let host_to = address[host_from..].find('/').map_or(address.len(), |at| host_from + at);
+    let parameters = parameters.map(|parameters| format!("?{parameters}")).unwrap_or_default();
+    format!("{}/{name}{parameters}", &address[..host_to])
+}
