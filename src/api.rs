@@ -1,2 +1,96 @@
-//! gRPC: decodes, calls once, encodes.
+//! gRPC: decodes, calls once, encodes. No rule of stock is in here.
+//!
+//! [`run`] is a whole server: its socket and its stop signal are arguments. `movements`, `ledger` and
+//! `network` are the services; `wire` turns messages into the core's types and back, `error` turns
+//! refusals into statuses, and `layer` gives every call its deadline and every error its details.
+#![expect(clippy::disallowed_types, reason = "this is where gRPC lives")]
+
+mod error;
+pub mod health;
+mod layer;
+mod ledger;
+mod movements;
+mod network;
+mod page;
 pub mod proto;
+mod token;
+mod wire;
+
+use std::{future::Future, time::Duration};
+
+use tokio::net::TcpListener;
+use tonic::transport::{Server, server::TcpIncoming};
+use tonic_web::GrpcWebLayer;
+
+use crate::{
+    api::{
+        health::Health,
+        layer::MannersLayer,
+        proto::{
+            ledger_service_server::LedgerServiceServer,
+            movement_service_server::MovementServiceServer,
+            network_service_server::NetworkServiceServer,
+        },
+    },
+    ledger::Ledger,
+    writer::Writer,
+};
+
+/// Largest message.
+pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A connection that does not answer a ping within this time is closed.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often an idle connection is pinged, so that it survives address translation.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Everything that the services call.
+#[derive(Clone, Debug)]
+pub struct Api {
+    ledger: Ledger,
+    writer: Writer,
+}
+
+impl Api {
+    /// The services over a ledger and its writer.
+    pub fn new(ledger: Ledger, writer: Writer) -> Api {
+        Api { ledger, writer }
+    }
+}
+
+/// Serves on `listener` until `shutdown`, then finishes the calls under way.
+///
+/// # Errors
+/// The listener fails.
+pub async fn run(
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+    api: Api,
+    health: Health,
+) -> Result<(), tonic::transport::Error> {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let reflection = |builder: tonic_reflection::server::Builder<'static>| {
+        builder
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let mut server = Server::builder()
+        .accept_http1(true)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .layer(GrpcWebLayer::new())
+        .layer(MannersLayer)
+        .add_service(health.service())
+        .add_service(MovementServiceServer::new(api.clone()))
+        .add_service(LedgerServiceServer::new(api.clone()))
+        .add_service(NetworkServiceServer::new(api));
+    // A descriptor set that this build compiled itself cannot fail to be read; without it there is no
+    // reflection, and nothing else is missing.
+    if let Ok(v1) = reflection(tonic_reflection::server::Builder::configure()).build_v1() {
+        server = server.add_service(v1);
+    }
+    if let Ok(v1alpha) = reflection(tonic_reflection::server::Builder::configure()).build_v1alpha()
+    {
+        server = server.add_service(v1alpha);
+    }
+    server.serve_with_incoming_shutdown(incoming, shutdown).await
+}

@@ -1,5 +1,6 @@
 //! Stockroom.
 pub mod api;
+pub mod availability;
 pub mod embedded;
 pub mod ledger;
 pub mod stock;

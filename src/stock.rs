@@ -11,6 +11,7 @@ pub mod hash;
 pub mod ids;
 pub mod machine;
 pub mod movement;
+pub mod network;
 pub mod position;
 pub mod refusal;
 pub mod time;

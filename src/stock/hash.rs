@@ -52,8 +52,13 @@ impl StableHash {
 
     /// Adds text.
     pub fn text(&mut self, text: &str) {
-        self.buffer.extend_from_slice(&(text.len() as u64).to_le_bytes());
-        self.buffer.extend_from_slice(text.as_bytes());
+        self.bytes(text.as_bytes());
+    }
+
+    /// Adds bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        self.buffer.extend_from_slice(bytes);
     }
 
     /// The first 8 bytes.

@@ -1,0 +1,115 @@
+//! Refusals and failures as statuses. Every status carries exactly one ErrorInfo.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::{
+    api::proto::MovementError,
+    ledger::fault::{Fault, Kind},
+    stock::refusal::Refusal,
+    writer::Failure,
+};
+
+/// The domain of every ErrorInfo.
+pub(crate) const DOMAIN: &str = "stockroom";
+/// When to try again what failed because something is away or full.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// A status with its one ErrorInfo.
+pub(crate) fn status(
+    code: Code,
+    reason: &str,
+    message: impl Into<String>,
+    metadata: &[(&str, &str)],
+) -> Status {
+    let metadata = metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, DOMAIN, metadata.collect::<HashMap<_, _>>());
+    if matches!(code, Code::Unavailable | Code::ResourceExhausted) {
+        details.set_retry_info(Some(RETRY_AFTER));
+    }
+    Status::with_error_details(code, message, details)
+}
+
+/// INVALID_ARGUMENT that names the field.
+pub(crate) fn invalid(reason: &str, field: &str, description: &str) -> Status {
+    let mut details = ErrorDetails::new();
+    let metadata = HashMap::from([("field".to_owned(), field.to_owned())]);
+    details.set_error_info(reason, DOMAIN, metadata);
+    details.add_bad_request_violation(field, description);
+    let message = format!("{field} {description}");
+    Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// NOT_FOUND that names the thing.
+pub(crate) fn unknown(what: &str, field: &str, id: &str) -> Status {
+    let reason = format!("{}_UNKNOWN", what.to_uppercase());
+    status(Code::NotFound, &reason, format!("{what} {id:?} is unknown"), &[(field, id)])
+}
+
+/// Why one movement was rejected.
+pub(crate) fn movement_error(refusal: &Refusal) -> MovementError {
+    let metadata = refusal.metadata().into_iter();
+    MovementError {
+        code: refusal.class() as i32,
+        reason: refusal.reason().to_owned(),
+        message: refusal.to_string(),
+        metadata: metadata.map(|(name, value)| (name.to_owned(), value)).collect(),
+    }
+}
+
+/// A movement that the database would not take. The log says why; the caller need not know.
+pub(crate) fn poisoned_error() -> MovementError {
+    MovementError {
+        code: Code::Internal as i32,
+        reason: "INTERNAL".to_owned(),
+        message: "the movement could not be recorded; it is kept and an operator is told"
+            .to_owned(),
+        metadata: HashMap::new(),
+    }
+}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Status {
+        match failure {
+            Failure::Unavailable { outcome_unknown: true } => {
+                let message = "the outcome is unknown; retry with the same keys";
+                status(Code::Unavailable, "OUTCOME_UNKNOWN", message, &[])
+            }
+            Failure::Unavailable { outcome_unknown: false } => {
+                let message = "the ledger is unavailable; retry with the same keys";
+                status(Code::Unavailable, "LEDGER_UNAVAILABLE", message, &[])
+            }
+            Failure::DeadlineExceeded => deadline_exceeded(),
+            Failure::Overloaded => {
+                status(Code::ResourceExhausted, "OVERLOADED", "too much is waiting", &[])
+            }
+            Failure::Broken => internal(),
+        }
+    }
+}
+
+/// The deadline passed before the answer was ready.
+pub(crate) fn deadline_exceeded() -> Status {
+    let message = "the deadline passed; a write may have taken effect, retry with the same keys";
+    status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message, &[])
+}
+
+/// A read that failed. The chain is logged here, where it is handled, and goes no further.
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Status {
+        tracing::error!(fault = fault.chain(), "a call failed");
+        match fault.kind {
+            Kind::Unavailable | Kind::Contended => {
+                Failure::Unavailable { outcome_unknown: false }.into()
+            }
+            Kind::Poisoned | Kind::Broken => internal(),
+        }
+    }
+}
+
+fn internal() -> Status {
+    status(Code::Internal, "INTERNAL", "a defect of the service; an operator is told", &[])
+}

@@ -1,0 +1,113 @@
+//! What every call gets: a deadline of its own, and details on errors that come from below.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tonic::{
+    Code, Status,
+    body::Body,
+    codegen::http::{HeaderMap, Request, Response},
+};
+use tower::{Layer, Service};
+
+use crate::api::error::{deadline_exceeded, status};
+
+/// The answer must leave this long before the caller stops waiting for it, or a tenth of the
+/// caller's time-out if that is less. Also keeps the transport from answering CANCELLED instead.
+const MARGIN_MAX: Duration = Duration::from_millis(20);
+
+/// When a call is given up. In the extensions of every request that states a time-out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(pub Instant);
+
+/// Wraps every service.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MannersLayer;
+
+/// A service with manners.
+#[derive(Clone, Debug)]
+pub(crate) struct Manners<S>(S);
+
+impl<S> Layer<S> for MannersLayer {
+    type Service = Manners<S>;
+
+    fn layer(&self, inner: S) -> Manners<S> {
+        Manners(inner)
+    }
+}
+
+impl<S> Service<Request<Body>> for Manners<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let deadline = stated_timeout(request.headers())
+            .map(|timeout| Instant::now() + timeout.saturating_sub(MARGIN_MAX.min(timeout / 10)));
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(Deadline(deadline));
+        }
+        let call = self.0.call(request);
+        Box::pin(async move {
+            let response = match deadline {
+                Some(deadline) => match tokio::time::timeout_at(deadline, call).await {
+                    Ok(response) => response?,
+                    Err(_) => return Ok(deadline_exceeded().into_http()),
+                },
+                None => call.await?,
+            };
+            Ok(with_details(response))
+        })
+    }
+}
+
+/// `grpc-timeout`: up to eight digits and a unit.
+fn stated_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number = digits.parse::<u32>().ok().filter(|_| digits.len() <= 8)?;
+    let seconds = |factor: u64| Duration::from_secs(u64::from(number) * factor);
+    match unit {
+        "H" => Some(seconds(3_600)),
+        "M" => Some(seconds(60)),
+        "S" => Some(seconds(1)),
+        "m" => Some(Duration::from_millis(number.into())),
+        "u" => Some(Duration::from_micros(number.into())),
+        "n" => Some(Duration::from_nanos(number.into())),
+        _ => None,
+    }
+}
+
+fn with_details(response: Response<Body>) -> Response<Body> {
+    match Status::from_header_map(response.headers()) {
+        Some(bare) if bare.code() != Code::Ok && bare.details().is_empty() => {
+            explained(&bare).into_http()
+        }
+        _ => response,
+    }
+}
+
+/// Errors of the transport know nothing of details; a message that it could not decode is the
+/// caller's mistake, not ours.
+pub(crate) fn explained(bare: &Status) -> Status {
+    let (code, reason) = match bare.code() {
+        Code::Unimplemented => (Code::Unimplemented, "METHOD_UNKNOWN"),
+        Code::OutOfRange | Code::ResourceExhausted => (Code::InvalidArgument, "MESSAGE_TOO_LARGE"),
+        Code::Internal | Code::Unknown => (Code::InvalidArgument, "MESSAGE_MALFORMED"),
+        code => (code, "TRANSPORT"),
+    };
+    status(code, reason, bare.message(), &[])
+}

@@ -1,0 +1,246 @@
+//! MovementService: takes the facts.
+
+use std::{pin::Pin, time::Duration};
+
+use futures::Stream;
+use prost::Message as _;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    api::{
+        Api,
+        error::{invalid, movement_error, poisoned_error},
+        layer::Deadline,
+        proto::{
+            self, Durability, Movement, MovementError, MovementResult, MovementStatus,
+            RecordMovementsRequest, RecordMovementsResponse, SyncMovementsRequest,
+            SyncMovementsResponse, movement_service_server::MovementService,
+        },
+        token::Token,
+        wire,
+    },
+    ledger::rejected::Rejection,
+    stock::{
+        hash::{Digest, StableHash},
+        ids::{is_identifier, is_key},
+    },
+    writer::{Answer, DEADLINE_DEFAULT, Pending, Recorded, Report, Verdict},
+};
+
+/// Movements of one request.
+const MOVEMENTS_MAX: usize = 1_000;
+/// Requests of one stream in progress; beyond that HTTP/2 flow control holds the sender back.
+const WINDOW: usize = 16;
+/// What is on a stream waits its turn longer than a caller waits for one answer.
+const STREAM_DEADLINE: Duration = Duration::from_secs(30);
+
+#[tonic::async_trait]
+impl MovementService for Api {
+    async fn record_movements(
+        &self,
+        request: Request<RecordMovementsRequest>,
+    ) -> Result<Response<RecordMovementsResponse>, Status> {
+        let deadline = deadline(&request);
+        let RecordMovementsRequest { source, sent_at, movements } = request.into_inner();
+        let report = report(source.clone(), sent_at, movements, deadline)?;
+        let settled = self.settle(&source, self.writer.submit(report).await?).await?;
+        let Settled { results, token, durability } = settled;
+        Ok(Response::new(RecordMovementsResponse { results, token, durability }))
+    }
+
+    type SyncMovementsStream =
+        Pin<Box<dyn Stream<Item = Result<SyncMovementsResponse, Status>> + Send>>;
+
+    async fn sync_movements(
+        &self,
+        request: Request<Streaming<SyncMovementsRequest>>,
+    ) -> Result<Response<Self::SyncMovementsStream>, Status> {
+        let (pending, settling) = mpsc::channel(WINDOW);
+        let (answers, stream) = mpsc::channel(1);
+        tokio::spawn(take(self.clone(), request.into_inner(), pending));
+        tokio::spawn(answer(self.clone(), settling, answers));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+}
+
+/// A message of a stream that has its place in the lanes.
+struct Taken {
+    source: String,
+    last_key: Option<String>,
+    pending: Pending,
+}
+
+/// What a report came to, on the wire.
+pub(crate) struct Settled {
+    pub results: Vec<MovementResult>,
+    pub token: String,
+    pub durability: i32,
+}
+
+/// Takes messages off a stream and gives them their places in the lanes, one after the other: what
+/// was sent later is decided later, partition by partition.
+async fn take(
+    api: Api,
+    mut stream: Streaming<SyncMovementsRequest>,
+    pending: mpsc::Sender<Result<Taken, Status>>,
+) {
+    let mut sender = None;
+    loop {
+        let message = match stream.message().await {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => return,
+            Err(status) => Err(status),
+        };
+        let taken = match message {
+            Ok(message) => place(&api, message, &mut sender).await,
+            Err(status) => Err(crate::api::layer::explained(&status)),
+        };
+        let failed = taken.is_err();
+        if pending.send(taken).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+async fn place(
+    api: &Api,
+    message: SyncMovementsRequest,
+    sender: &mut Option<String>,
+) -> Result<Taken, Status> {
+    let SyncMovementsRequest { source, sent_at, movements } = message;
+    if sender.get_or_insert_with(|| source.clone()) != &source {
+        return Err(invalid("SOURCE_CHANGED", "source", "must stay the same on a stream"));
+    }
+    let keys = movements.iter().rev().map(|movement| &movement.key);
+    let last_key = keys.into_iter().find(|key| is_key(key)).cloned();
+    let report = report(source.clone(), sent_at, movements, Instant::now() + STREAM_DEADLINE)?;
+    Ok(Taken { source, last_key, pending: api.writer.submit(report).await? })
+}
+
+/// Answers in the order in which the messages were taken.
+async fn answer(
+    api: Api,
+    mut settling: mpsc::Receiver<Result<Taken, Status>>,
+    answers: mpsc::Sender<Result<SyncMovementsResponse, Status>>,
+) {
+    while let Some(taken) = settling.recv().await {
+        let answer = match taken {
+            Ok(taken) => settle_message(&api, taken).await,
+            Err(status) => Err(status),
+        };
+        let failed = answer.is_err();
+        if answers.send(answer).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+async fn settle_message(api: &Api, taken: Taken) -> Result<SyncMovementsResponse, Status> {
+    let Taken { source, last_key, pending } = taken;
+    let Settled { results, token, durability } = api.settle(&source, pending).await?;
+    let resume_points = api.writer.resume_points();
+    let resume_key = match last_key {
+        Some(key) => {
+            resume_points.advance(&source, &key);
+            key
+        }
+        None => resume_points.get(&source).await?,
+    };
+    Ok(SyncMovementsResponse { results, resume_key, token, durability })
+}
+
+/// What a source reports, if it may be looked at line by line.
+pub(crate) fn report(
+    source: String,
+    sent_at: Option<prost_types::Timestamp>,
+    movements: Vec<Movement>,
+    deadline: Instant,
+) -> Result<Report, Status> {
+    if !is_identifier(&source) {
+        let rule = "must match [A-Za-z0-9._:/-]{1,64}";
+        return Err(invalid("SOURCE_INVALID", "source", rule));
+    }
+    if movements.len() > MOVEMENTS_MAX {
+        return Err(invalid("TOO_MANY_MOVEMENTS", "movements", "must be at most 1,000"));
+    }
+    Ok(Report {
+        source,
+        sent_at: sent_at.map(wire::time_in),
+        actor: String::new(),
+        drafts: movements.into_iter().map(Into::into).collect(),
+        deadline,
+    })
+}
+
+/// When a unary call is given up.
+pub(crate) fn deadline<T>(request: &Request<T>) -> Instant {
+    let stated = request.extensions().get::<Deadline>();
+    stated.map_or_else(|| Instant::now() + DEADLINE_DEFAULT, |deadline| deadline.0)
+}
+
+impl Api {
+    /// Waits for the answers, keeps what was rejected, and only then tells.
+    pub(crate) async fn settle(&self, source: &str, pending: Pending) -> Result<Settled, Status> {
+        let Recorded { answers, heads, replicated } = pending.settled().await?;
+        let durability = match (heads.is_empty(), replicated) {
+            (true, _) => Durability::Unspecified,
+            (false, true) => Durability::Replicated,
+            (false, false) => Durability::Ledger,
+        };
+        let mut results = Vec::with_capacity(answers.len());
+        let mut rejections = Vec::new();
+        for Answer { draft, verdict } in answers {
+            let (status, entry, error) = match verdict {
+                Verdict::Recorded(posted) => (MovementStatus::Recorded, Some(posted), None),
+                Verdict::Duplicate(posted) => (MovementStatus::Duplicate, Some(posted), None),
+                Verdict::Refused(refusal) => {
+                    (MovementStatus::Rejected, None, Some(movement_error(&refusal)))
+                }
+                Verdict::Poisoned => (MovementStatus::Rejected, None, Some(poisoned_error())),
+            };
+            let key = if let Some(error) = &error {
+                let key = draft.key.clone();
+                rejections.push(rejection(source, draft.into(), error));
+                key
+            } else {
+                draft.key
+            };
+            results.push(MovementResult {
+                key,
+                status: status as i32,
+                error,
+                entry: entry.as_ref().map(wire::posted),
+            });
+        }
+        if !rejections.is_empty() {
+            self.ledger.reject(&rejections).await?;
+        }
+        let token = Token::of(&heads).map_or_else(String::new, |token| token.encode());
+        Ok(Settled { results, token, durability: durability as i32 })
+    }
+}
+
+fn rejection(source: &str, movement: proto::Movement, error: &MovementError) -> Rejection {
+    let payload = movement.encode_to_vec();
+    let digest = if is_key(&movement.key) {
+        Digest::of(source, &movement.key)
+    } else {
+        let mut hash = StableHash::new("payload");
+        hash.text(source);
+        hash.bytes(&payload);
+        Digest(hash.finish_u128())
+    };
+    let metadata = error.metadata.iter();
+    Rejection {
+        digest,
+        source: source.to_owned(),
+        location_id: is_identifier(&movement.location_id).then_some(movement.location_id),
+        code: error.code,
+        reason: error.reason.clone(),
+        message: error.message.clone(),
+        metadata: metadata.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        payload,
+    }
+}

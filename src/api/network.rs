@@ -1,0 +1,215 @@
+//! NetworkService: looks after the master data.
+
+use tonic::{Request, Response, Status};
+
+use crate::{
+    api::{
+        Api,
+        error::{invalid, unknown},
+        page,
+        proto::{
+            self, GetChannelRequest, GetChannelResponse, GetItemRequest, GetItemResponse,
+            GetLocationRequest, GetLocationResponse, ListChannelsRequest, ListChannelsResponse,
+            ListItemsRequest, ListItemsResponse, ListLocationsRequest, ListLocationsResponse,
+            PutChannelRequest, PutChannelResponse, PutItemRequest, PutItemResponse,
+            PutLocationRequest, PutLocationResponse, network_service_server::NetworkService,
+        },
+        wire,
+    },
+    ledger::network::{Channel, Item, Location},
+    stock::{
+        ids::{Partition, is_identifier, is_sku},
+        network::{GTINS_MAX, is_gtin, is_name, is_on_earth},
+    },
+};
+
+const IDENTIFIER: &str = "must match [A-Za-z0-9._:/-]{1,64}";
+const NAME: &str = "must be at most 200 characters without control characters";
+const LOCATIONS: &str = "locations";
+const CHANNELS: &str = "channels";
+const ITEMS: &str = "items";
+
+#[tonic::async_trait]
+impl NetworkService for Api {
+    async fn put_location(
+        &self,
+        request: Request<PutLocationRequest>,
+    ) -> Result<Response<PutLocationResponse>, Status> {
+        let location = location_in(request.into_inner().location.unwrap_or_default())?;
+        let location = self.ledger.put_location(location).await?;
+        Ok(Response::new(PutLocationResponse { location: Some(location.into()) }))
+    }
+
+    async fn get_location(
+        &self,
+        request: Request<GetLocationRequest>,
+    ) -> Result<Response<GetLocationResponse>, Status> {
+        let id = identifier(request.into_inner().location_id, "location_id")?;
+        let location = self.ledger.location(&id).await?;
+        let location = location.ok_or_else(|| unknown("location", "location_id", &id))?;
+        Ok(Response::new(GetLocationResponse { location: Some(location.into()) }))
+    }
+
+    async fn list_locations(
+        &self,
+        request: Request<ListLocationsRequest>,
+    ) -> Result<Response<ListLocationsResponse>, Status> {
+        let ListLocationsRequest { page_size, page_token } = request.into_inner();
+        let rows_max = page::rows_max(page_size)?;
+        let after = page::decode(LOCATIONS, &page_token)?.unwrap_or_default();
+        let rows = self.ledger.locations(&after, rows_max).await?;
+        let next_page_token = page::next(LOCATIONS, &rows, rows_max, |row| row.location_id.clone());
+        let locations = rows.into_iter().map(Into::into).collect();
+        Ok(Response::new(ListLocationsResponse { locations, next_page_token }))
+    }
+
+    async fn put_channel(
+        &self,
+        request: Request<PutChannelRequest>,
+    ) -> Result<Response<PutChannelResponse>, Status> {
+        let proto::Channel { channel_id, name } = request.into_inner().channel.unwrap_or_default();
+        let channel_id = identifier(channel_id, "channel.channel_id")?;
+        if !is_name(&name) {
+            return Err(invalid("NAME_INVALID", "channel.name", NAME));
+        }
+        let channel = Channel { channel_id, name };
+        self.ledger.put_channel(&channel).await?;
+        Ok(Response::new(PutChannelResponse { channel: Some(channel.into()) }))
+    }
+
+    async fn get_channel(
+        &self,
+        request: Request<GetChannelRequest>,
+    ) -> Result<Response<GetChannelResponse>, Status> {
+        let id = identifier(request.into_inner().channel_id, "channel_id")?;
+        let channel = self.ledger.channel(&id).await?;
+        let channel = channel.ok_or_else(|| unknown("channel", "channel_id", &id))?;
+        Ok(Response::new(GetChannelResponse { channel: Some(channel.into()) }))
+    }
+
+    async fn list_channels(
+        &self,
+        request: Request<ListChannelsRequest>,
+    ) -> Result<Response<ListChannelsResponse>, Status> {
+        let ListChannelsRequest { page_size, page_token } = request.into_inner();
+        let rows_max = page::rows_max(page_size)?;
+        let after = page::decode(CHANNELS, &page_token)?.unwrap_or_default();
+        let rows = self.ledger.channels(&after, rows_max).await?;
+        let next_page_token = page::next(CHANNELS, &rows, rows_max, |row| row.channel_id.clone());
+        let channels = rows.into_iter().map(Into::into).collect();
+        Ok(Response::new(ListChannelsResponse { channels, next_page_token }))
+    }
+
+    async fn put_item(
+        &self,
+        request: Request<PutItemRequest>,
+    ) -> Result<Response<PutItemResponse>, Status> {
+        let item = item_in(request.into_inner().item.unwrap_or_default())?;
+        self.ledger.put_item(&item).await?;
+        Ok(Response::new(PutItemResponse { item: Some(item.into()) }))
+    }
+
+    async fn get_item(
+        &self,
+        request: Request<GetItemRequest>,
+    ) -> Result<Response<GetItemResponse>, Status> {
+        let sku = request.into_inner().sku;
+        if !is_sku(&sku) {
+            return Err(invalid("SKU_INVALID", "sku", "is malformed"));
+        }
+        let item = self.ledger.item(&sku).await?;
+        let item = item.ok_or_else(|| unknown("item", "sku", &sku))?;
+        Ok(Response::new(GetItemResponse { item: Some(item.into()) }))
+    }
+
+    async fn list_items(
+        &self,
+        request: Request<ListItemsRequest>,
+    ) -> Result<Response<ListItemsResponse>, Status> {
+        let ListItemsRequest { page_size, page_token } = request.into_inner();
+        let rows_max = page::rows_max(page_size)?;
+        let after = page::decode(ITEMS, &page_token)?.unwrap_or_default();
+        let rows = self.ledger.items(&after, rows_max).await?;
+        let next_page_token = page::next(ITEMS, &rows, rows_max, |row| row.sku.clone());
+        let items = rows.into_iter().map(Into::into).collect();
+        Ok(Response::new(ListItemsResponse { items, next_page_token }))
+    }
+}
+
+fn identifier(id: String, field: &str) -> Result<String, Status> {
+    match is_identifier(&id) {
+        true => Ok(id),
+        false => Err(invalid("IDENTIFIER_INVALID", field, IDENTIFIER)),
+    }
+}
+
+fn location_in(sent: proto::Location) -> Result<Location, Status> {
+    let location_id = identifier(sent.location_id, "location.location_id")?;
+    if !is_name(&sent.name) {
+        return Err(invalid("NAME_INVALID", "location.name", NAME));
+    }
+    let time_zone = match &*sent.time_zone {
+        "" => "Etc/UTC".to_owned(),
+        _ => sent.time_zone,
+    };
+    if jiff::tz::TimeZone::get(&time_zone).is_err() {
+        let rule = "must name a zone of the IANA time zone database";
+        return Err(invalid("TIME_ZONE_INVALID", "location.time_zone", rule));
+    }
+    let coordinates = match (sent.latitude, sent.longitude) {
+        (None, None) => None,
+        (Some(latitude), Some(longitude)) if is_on_earth(latitude, longitude) => {
+            Some((latitude, longitude))
+        }
+        _ => {
+            let rule = "must be -90 to 90, and longitude -180 to 180; both or neither";
+            return Err(invalid("COORDINATES_INVALID", "location.latitude", rule));
+        }
+    };
+    let pickup_enabled = sent.pickup_enabled;
+    let (name, partition) = (sent.name, Partition(0));
+    Ok(Location { location_id, name, time_zone, coordinates, pickup_enabled, partition })
+}
+
+fn item_in(sent: proto::Item) -> Result<Item, Status> {
+    let proto::Item { sku, name, gtins, stock_item } = sent;
+    if !is_sku(&sku) {
+        let rule = "must match [A-Za-z0-9._:/-]{1,64} with single inner spaces at most";
+        return Err(invalid("SKU_INVALID", "item.sku", rule));
+    }
+    if !is_name(&name) {
+        return Err(invalid("NAME_INVALID", "item.name", NAME));
+    }
+    if gtins.len() > GTINS_MAX || !gtins.iter().all(|gtin| is_gtin(gtin)) {
+        let rule = "must be at most 20 numbers of 8, 12, 13 or 14 digits with a valid check digit";
+        return Err(invalid("GTIN_INVALID", "item.gtins", rule));
+    }
+    Ok(Item { sku, name, gtins, stock_item: stock_item.unwrap_or(true) })
+}
+
+impl From<Location> for proto::Location {
+    fn from(location: Location) -> proto::Location {
+        proto::Location {
+            location_id: location.location_id,
+            name: location.name,
+            time_zone: location.time_zone,
+            latitude: location.coordinates.map(|(latitude, _)| latitude),
+            longitude: location.coordinates.map(|(_, longitude)| longitude),
+            pickup_enabled: location.pickup_enabled,
+            partition: wire::partition(location.partition.0),
+        }
+    }
+}
+
+impl From<Channel> for proto::Channel {
+    fn from(channel: Channel) -> proto::Channel {
+        proto::Channel { channel_id: channel.channel_id, name: channel.name }
+    }
+}
+
+impl From<Item> for proto::Item {
+    fn from(item: Item) -> proto::Item {
+        let Item { sku, name, gtins, stock_item } = item;
+        proto::Item { sku, name, gtins, stock_item: Some(stock_item) }
+    }
+}
