@@ -5,3 +5,4 @@ pub mod ledger;
 pub mod stock;
 pub mod telemetry;
 pub mod writer;
+pub mod cli;
