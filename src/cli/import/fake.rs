@@ -4,10 +4,11 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use futures::{Stream, StreamExt as _};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
@@ -46,6 +47,8 @@ pub(super) struct State {
     pub(super) order: BTreeMap<String, Vec<String>>,
     /// Messages seen, over all streams.
     pub(super) messages: usize,
+    /// Streams seen.
+    pub(super) streams: usize,
     /// What the message of this number meets.
     pub(super) faults: BTreeMap<usize, Fault>,
     /// Sizes of the messages.
@@ -125,15 +128,36 @@ impl Fake {
         self.0.lock().unwrap()
     }
 
-    /// Serves at `at` (port 0: any) until the task is aborted.
-    pub(super) async fn serve(&self, at: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
-        let listener = TcpListener::bind(at).await.unwrap();
+    /// Serves at `at` (port 0: any) until the result is dropped.
+    pub(super) fn serve(&self, at: SocketAddr) -> Serving {
+        let runtime = Runtime::new().unwrap();
+        let listener = std::net::TcpListener::bind(at).unwrap();
+        listener.set_nonblocking(true).unwrap();
         let at = listener.local_addr().unwrap();
         let serving = Server::builder()
             .add_service(MovementServiceServer::new(self.clone()))
-            .add_service(NetworkServiceServer::new(self.clone()))
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        (at, tokio::spawn(async move { serving.await.unwrap() }))
+            .add_service(NetworkServiceServer::new(self.clone()));
+        runtime.spawn(async move {
+            let listener = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
+            serving.serve_with_incoming(listener).await.unwrap();
+        });
+        Serving { at, runtime: Some(runtime) }
+    }
+}
+
+/// A server with a runtime of its own. Dropped, it is gone like a killed process: with its port and
+/// in the middle of every connection.
+pub(super) struct Serving {
+    pub(super) at: SocketAddr,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            let stop = std::thread::spawn(|| runtime.shutdown_timeout(Duration::from_secs(10)));
+            stop.join().unwrap();
+        }
     }
 }
 
@@ -153,6 +177,7 @@ impl MovementService for Fake {
         &self,
         request: Request<Streaming<SyncMovementsRequest>>,
     ) -> Result<Response<Self::SyncMovementsStream>, Status> {
+        self.state().streams += 1;
         let fake = self.clone();
         let answers = futures::stream::unfold(Some(request.into_inner()), move |requests| {
             let fake = fake.clone();
