@@ -1,7 +1,7 @@
 //! In which order the lines are sent, and over which stream.
 use rand::{Rng as _, SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::feed::Lines;
 
@@ -42,7 +42,8 @@ pub(crate) fn plan(lines: &dyn Lines, shuffle: Option<u64>, duplicate: f64) -> V
 /// Divides the steps over streams. A stream has one source, and a location stays on one stream of
 /// its source, so that its lines arrive in order.
 pub(crate) fn lanes(lines: &dyn Lines, steps: &[Step], streams: usize) -> Vec<Lane> {
-    let streams_per_source = (streams / lines.sources().len().max(1)).max(1);
+    let sources: FxHashSet<u32> = steps.iter().map(|s| lines.source(s.line as usize)).collect();
+    let streams_per_source = (streams / sources.len().max(1)).max(1);
     let mut numbers: FxHashMap<(u32, usize), usize> = FxHashMap::default();
     let mut lanes: Vec<Lane> = Vec::new();
     for step in steps {

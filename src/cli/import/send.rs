@@ -208,6 +208,7 @@ impl Stream<'_> {
     fn message(&self, first: usize) -> (Unanswered, Vec<Movement>) {
         let mut movements = Vec::with_capacity(MESSAGE_LINES_MAX);
         let mut lines = Vec::with_capacity(MESSAGE_LINES_MAX);
+        let mut groups: Vec<String> = Vec::new();
         let mut steps_end = first;
         for &Step { line, resend } in &self.lane.steps[first..] {
             let first = line as usize;
@@ -215,8 +216,16 @@ impl Stream<'_> {
             if movements.len() + (end - first) > MESSAGE_LINES_MAX {
                 break;
             }
-            for line in first..end {
-                let movement = self.lines.movement(line);
+            let movement = self.lines.movement(first);
+            if !movement.group.is_empty() {
+                // Within one request a group that is sent twice would be one group of twice the size.
+                if groups.contains(&movement.group) {
+                    break;
+                }
+                groups.push(movement.group.clone());
+            }
+            let rest = (first + 1..end).map(|line| self.lines.movement(line));
+            for movement in std::iter::once(movement).chain(rest) {
                 lines.push((movement.kind(), resend));
                 movements.push(movement);
             }
