@@ -133,7 +133,8 @@ impl Facts {
         let (shop, moment) = (self.chain.shop(), self.chain.moment());
         let basket = self.number("basket");
         let document = format!("b{basket}");
-        let (kind, channel) = if basket % 50 == 0 { ("SHIP_OUT", WEB) } else { ("SALE", TILL) };
+        let (kind, channel) =
+            if basket.is_multiple_of(50) { ("SHIP_OUT", WEB) } else { ("SALE", TILL) };
         for line in 1..=self.chain.basket_lines() {
             let item = self.chain.item();
             let quantity = self.quantity();
@@ -249,7 +250,7 @@ impl Facts {
         if self.chain.per_mille(LATE_COUNTS_PER_MILLE) {
             arrives = Some(self.chain.later(place.moment, 1..=3));
         }
-        self.add_arriving(place, row, arrives.unwrap_or(place.moment));
+        self.add_arriving(place, row, arrives);
     }
 
     /// Two of three are put back on sale.
@@ -260,7 +261,7 @@ impl Facts {
         let (block, unblock) = (format!("k{number}-b"), format!("k{number}-u"));
         let row = Row { key: &block, kind: "BLOCK", quantity, ..Row::default() };
         self.add(place, Row { reason: "quality_control", ..row });
-        if number % 3 != 0 {
+        if !number.is_multiple_of(3) {
             let moment = self.chain.later(place.moment, 1..=10);
             let row = Row { key: &unblock, kind: "UNBLOCK", quantity, ..Row::default() };
             self.add(Place { moment, ..place }, row);
@@ -272,7 +273,7 @@ impl Facts {
         let moment = self.chain.later(sold.moment, 0..=2);
         let number = self.number("correction");
         let key = format!("x{number}");
-        let reason = if number % 2 == 0 { "did_not_occur" } else { "incorrect_data" };
+        let reason = if number.is_multiple_of(2) { "did_not_occur" } else { "incorrect_data" };
         let row = Row { key: &key, kind: "CORRECT", reason, ..Row::default() };
         let place = Place { shop: sold.shop, item: sold.item, moment };
         self.add(place, Row { original: &sold.key(), ..row });
@@ -285,8 +286,8 @@ impl Facts {
         let number = self.number("exchange");
         let (group, back, out) =
             (format!("e{number}"), format!("e{number}-r"), format!("e{number}-s"));
-        let arrives = self.chain.delivered_later(sold.shop, moment).unwrap_or(moment);
-        let arrival = (self.chain.seconds(arrives), self.chain.random.random());
+        let arrives = self.chain.delivered_later(sold.shop, moment);
+        let arrival = self.arrival(moment, arrives);
         let original = sold.key();
         let row = Row { key: &back, kind: "RETURN", quantity: sold.quantity, ..Row::default() };
         let row = Row { original: &original, channel: TILL, group: &group, ..row };
@@ -320,16 +321,24 @@ impl Facts {
 
     fn add(&mut self, place: Place, row: Row<'_>) {
         let arrives = self.chain.delivered_later(place.shop, place.moment);
-        self.add_arriving(place, row, arrives.unwrap_or(place.moment));
+        self.add_arriving(place, row, arrives);
     }
 
-    fn add_arriving(&mut self, place: Place, row: Row<'_>, arrives: Moment) {
-        let arrival = (self.chain.seconds(arrives), self.chain.random.random());
+    fn add_arriving(&mut self, place: Place, row: Row<'_>, arrives: Option<Moment>) {
+        let arrival = self.arrival(place.moment, arrives);
         self.add_at(place, row, arrival);
         let offline = self.chain.delivered_later(place.shop, place.moment).is_some();
         if offline && self.chain.per_mille(SENT_TWICE_PER_MILLE) {
             let lot = self.chain.random.random();
             self.file.repeat_last(lot);
+        }
+    }
+
+    /// At once and in order, or later and out of order.
+    fn arrival(&mut self, moment: Moment, later: Option<Moment>) -> (i64, u32) {
+        match later {
+            Some(later) => (self.chain.seconds(later), self.chain.random.random()),
+            None => (self.chain.seconds(moment), 0),
         }
     }
 

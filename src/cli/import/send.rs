@@ -78,6 +78,12 @@ pub(crate) enum SendError {
         /// Lines that were sent.
         movements: usize,
     },
+    /// It broke the contract for one line.
+    #[error("the server neither recorded `{key}` nor said why not; is it the same version")]
+    NoReason {
+        /// Key of the line.
+        key: String,
+    },
 }
 
 impl SendError {
@@ -98,6 +104,7 @@ pub(crate) async fn send(
     patience: &Patience,
     progress: &ProgressBar,
 ) -> Result<Tally, SendError> {
+    patience.progressed();
     let sending = lanes.into_iter().enumerate().map(|(number, lane)| {
         let stream = Stream {
             client: MovementServiceClient::new(connections.channel(number)),
@@ -245,7 +252,9 @@ impl Stream<'_> {
             return Err(Broken::Fatal(SendError::Answer { results, movements }));
         }
         for (&(kind, resend), result) in lines.iter().zip(results) {
-            self.tally.count(kind, result, resend);
+            if !self.tally.count(kind, result, resend) {
+                return Err(Broken::Fatal(SendError::NoReason { key: result.key.clone() }));
+            }
         }
         self.answered = unanswered.steps_end;
         self.patience.progressed();

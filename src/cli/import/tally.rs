@@ -24,27 +24,31 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Counts one answer. The answer to a resend says nothing that is not counted already, except
-    /// that it was a duplicate.
-    pub(crate) fn count(&mut self, kind: MovementKind, result: &MovementResult, resend: bool) {
-        let status = result.status();
-        if status == MovementStatus::Duplicate {
-            self.duplicates += 1;
-        }
-        if resend {
-            return;
-        }
-        if matches!(status, MovementStatus::Recorded | MovementStatus::Duplicate) {
-            self.posted += 1;
-            *self.by_kind.entry(kind_name(kind)).or_default() += 1;
-        } else {
-            let reason = result.error.as_ref().map_or("", |error| error.reason.as_str());
-            if let Some(count) = self.rejected.get_mut(reason) {
-                *count += 1;
-            } else {
-                self.rejected.insert(reason.to_owned(), 1);
+    /// Counts one answer; false if it says neither that the line is in the ledger nor why it is
+    /// not. The answer to a resend says nothing that is not counted already, except that it was a
+    /// duplicate.
+    pub(crate) fn count(
+        &mut self,
+        kind: MovementKind,
+        result: &MovementResult,
+        resend: bool,
+    ) -> bool {
+        match (result.status(), &result.error) {
+            (MovementStatus::Rejected, Some(error)) if !error.reason.is_empty() => {
+                if !resend {
+                    *self.rejected.entry(error.reason.clone()).or_default() += 1;
+                }
+            }
+            (MovementStatus::Rejected | MovementStatus::Unspecified, _) => return false,
+            (status, _) => {
+                self.duplicates += u64::from(status == MovementStatus::Duplicate);
+                if !resend {
+                    self.posted += 1;
+                    *self.by_kind.entry(kind_name(kind)).or_default() += 1;
+                }
             }
         }
+        true
     }
 
     /// Adds what another stream counted.
@@ -168,6 +172,28 @@ fn grouped(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::proto::MovementError;
+
+    #[test]
+    fn a_resend_counts_as_a_duplicate_only() {
+        let answer = |status: MovementStatus, reason: &str| MovementResult {
+            status: status.into(),
+            error: Some(MovementError { reason: reason.into(), ..MovementError::default() }),
+            ..MovementResult::default()
+        };
+        let mut tally = Tally::default();
+        let sale = MovementKind::Sale;
+        assert!(tally.count(sale, &answer(MovementStatus::Recorded, ""), false));
+        assert!(tally.count(sale, &answer(MovementStatus::Duplicate, ""), false));
+        assert!(tally.count(sale, &answer(MovementStatus::Duplicate, ""), true));
+        assert!(tally.count(sale, &answer(MovementStatus::Rejected, "A"), false));
+        assert!(tally.count(sale, &answer(MovementStatus::Rejected, "A"), true));
+        assert!(!tally.count(sale, &answer(MovementStatus::Rejected, ""), false));
+        assert!(!tally.count(sale, &answer(MovementStatus::Unspecified, ""), false));
+        assert_eq!((tally.posted, tally.duplicates), (2, 2));
+        assert_eq!(tally.by_kind, BTreeMap::from([("SALE", 2)]));
+        assert_eq!(tally.rejected, BTreeMap::from([("A".to_owned(), 1)]));
+    }
 
     #[test]
     fn thousands_are_grouped() {
