@@ -124,7 +124,7 @@ impl Facts {
                 let key = format!("opening-{shop}-{item}");
                 let quantity = self.chain.random.random_range(5..=400);
                 let row = Row { key: &key, kind: "RECEIPT", quantity, ..Row::default() };
-                self.add(place, Row { document: "opening", from: "EXTERNAL", ..row });
+                self.add(place, Row { reason: "opening", from: "EXTERNAL", ..row });
             }
         }
     }

@@ -67,7 +67,7 @@ impl Lines for Opening {
             sku: sku.to_owned(),
             quantity: row.units,
             occurred_at: self.seconds.map(|seconds| Timestamp { seconds, nanos: 0 }),
-            document: "opening".to_owned(),
+            reason: "opening".to_owned(),
             ..Movement::default()
         };
         movement.set_kind(MovementKind::Receipt);

@@ -171,9 +171,7 @@ fn assert_well_formed(feed: &Feed) {
         let m = feed.lines.movement(line);
         assert!((1..=64).contains(&m.key.len()) && m.key.is_ascii(), "{m:?}");
         assert!(
-            m.sku
-                .split(' ')
-                .all(|part| !part.is_empty() && part.bytes().all(|c| id(c) || c == b'_')),
+            m.sku.split(' ').all(|part| !part.is_empty() && part.bytes().all(|c| id(c))),
             "{m:?}"
         );
         assert!((1..=64).contains(&m.sku.len()) && m.channel_id.bytes().all(id), "{m:?}");

@@ -33,8 +33,8 @@ const WEB_CODE: &str = "DOT";
 /// Postage, fees, discounts and samples.
 const NOT_STOCK: [&str; 10] =
     ["POST", WEB_CODE, "M", "C2", "D", "S", "B", "BANK CHARGES", "AMAZONFEE", "CRUK"];
-/// Gift vouchers.
-const NOT_STOCK_PREFIX: &str = "GIFT_0001_";
+/// Gift vouchers, `gift_0001_10` in the file.
+const NOT_STOCK_PREFIX: &str = "GIFT-0001-";
 const COLUMNS: [&str; 8] = [
     "InvoiceNo",
     "StockCode",
@@ -96,6 +96,11 @@ fn class_of(invoice: &str, quantity: i64, price_is_zero: bool, has_customer: boo
     } else {
         Class::Sale
     }
+}
+
+/// 112 codes occur in two letter cases, and an item code has no underscores.
+fn sku_of(code: &str) -> String {
+    code.trim().to_ascii_uppercase().replace('_', "-")
 }
 
 fn is_stock(sku: &str) -> bool {
@@ -166,7 +171,7 @@ impl Uci {
         let [invoice, code, description, quantity, date, price, customer, country] = columns;
         let line = record.position().map_or(0, csv::Position::line);
         let invoice_name = text(record, invoice, "InvoiceNo")?.trim();
-        let sku_name = text(record, code, "StockCode")?.trim().to_ascii_uppercase();
+        let sku_name = sku_of(text(record, code, "StockCode")?);
         let description = text(record, description, "Description")?;
         let quantity: i64 = number(record, quantity, "Quantity")?;
         let price: f64 = number(record, price, "UnitPrice")?;
@@ -341,7 +346,11 @@ mod tests {
         assert_eq!(class_of("1", 1, true, false), Class::AdjustIn);
         assert_eq!(class_of("1", 1, true, true), Class::Sale);
         assert_eq!(class_of("C1", 1, false, true), Class::Sale);
-        assert!(is_stock("DCGSSGIRL") && !is_stock("GIFT_0001_20") && !is_stock("BANK CHARGES"));
+        assert!(
+            is_stock("DCGSSGIRL")
+                && !is_stock(&sku_of("gift_0001_20"))
+                && !is_stock("BANK CHARGES")
+        );
     }
 
     #[test]
