@@ -170,10 +170,7 @@ fn assert_well_formed(feed: &Feed) {
     for line in 0..feed.lines.count() {
         let m = feed.lines.movement(line);
         assert!((1..=64).contains(&m.key.len()) && m.key.is_ascii(), "{m:?}");
-        assert!(
-            m.sku.split(' ').all(|part| !part.is_empty() && part.bytes().all(|c| id(c))),
-            "{m:?}"
-        );
+        assert!(m.sku.split(' ').all(|part| !part.is_empty() && part.bytes().all(id)), "{m:?}");
         assert!((1..=64).contains(&m.sku.len()) && m.channel_id.bytes().all(id), "{m:?}");
         assert!(!m.note.contains(char::is_control) && m.note.chars().count() <= 500, "{m:?}");
         assert_eq!(m.reason.is_empty(), m.kind() == MovementKind::Sale, "{m:?}");
