@@ -12,6 +12,8 @@ mod tests;
 
 use std::path::PathBuf;
 
+use clap::value_parser;
+
 use self::{chain::Chain, facts::Facts};
 
 /// What to generate.
@@ -24,13 +26,14 @@ pub struct GenerateArgs {
     #[arg(long)]
     out: PathBuf,
     /// Lines, about.
-    #[arg(long, default_value_t = 1_470_000, value_parser = clap::value_parser!(u32).range(100..=20_000_000))]
+    #[arg(long, default_value_t = 1_470_000,
+        value_parser = value_parser!(u32).range(100..=20_000_000))]
     lines: u32,
     /// Shops.
-    #[arg(long, default_value_t = 457, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    #[arg(long, default_value_t = 457, value_parser = value_parser!(u32).range(2..=10_000))]
     shops: u32,
     /// Items.
-    #[arg(long, default_value_t = 60_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    #[arg(long, default_value_t = 60_000, value_parser = value_parser!(u32).range(10..=1_000_000))]
     items: u32,
 }
 

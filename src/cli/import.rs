@@ -26,6 +26,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use clap::builder::RangedU64ValueParser;
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub use self::opening::OpeningRule;
@@ -86,7 +87,8 @@ pub struct ImportOptions {
     #[arg(long, global = true, env = "STOCKROOM_ADDR", default_value = "http://127.0.0.1:7777")]
     pub addr: String,
     /// How long to try again, counted from the last progress, when the server goes away.
-    #[arg(long, global = true, value_parser = duration, default_value = "60s", value_name = "DURATION")]
+    #[arg(long, global = true, value_name = "DURATION", default_value = "60s")]
+    #[arg(value_parser = duration)]
     pub retry_for: Duration,
     /// Sends the lines in an order drawn by this seed instead of that of the file.
     #[arg(long, global = true, value_name = "SEED")]
@@ -98,7 +100,8 @@ pub struct ImportOptions {
     #[arg(long, global = true, value_enum, default_value = "none")]
     pub opening: OpeningRule,
     /// Streams at once; a location stays on one.
-    #[arg(long, global = true, default_value_t = 4, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=64))]
+    #[arg(long, global = true, default_value_t = 4)]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     pub streams: usize,
     /// Prints the result as one JSON object.
     #[arg(long, global = true)]

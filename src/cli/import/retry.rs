@@ -29,8 +29,8 @@ impl Patience {
             Instant::now();
     }
 
-    /// How long to wait before attempt number `attempt` (from 0) after `status`; absent: the failure
-    /// is final, or patience is at its end.
+    /// How long to wait before attempt number `attempt` (from 0) after `status`; absent: the
+    /// failure is final, or patience is at its end.
     pub(crate) fn pause(&self, attempt: u32, status: &Status) -> Option<Duration> {
         if !is_retryable(status) {
             return None;

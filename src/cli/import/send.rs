@@ -225,7 +225,7 @@ impl Stream<'_> {
             }
             let movement = self.lines.movement(first);
             if !movement.group.is_empty() {
-                // Within one request a group that is sent twice would be one group of twice the size.
+                // Twice in one request, it would be one group of twice the size.
                 if groups.contains(&movement.group) {
                     break;
                 }

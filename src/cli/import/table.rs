@@ -20,7 +20,8 @@ const GROUP_LINES_MAX: usize = 1_000;
 const LINE_BYTES_MAX: usize = 3_000;
 /// Between the fields of a kept line. A control character: no field that is accepted holds one.
 const SEPARATOR: char = '\u{1f}';
-/// Locations and channels with this prefix are never created, so that a file can hold lines that must be rejected.
+/// Locations and channels with this prefix are never created, so that a file can hold lines that
+/// must be rejected.
 const UNKNOWN_PREFIX: &str = "unknown-";
 /// 2000-01-01, before which no fact is accepted.
 const EARLIEST_SECONDS: i64 = 946_684_800;

@@ -229,3 +229,32 @@ fn the_complete_journey_falls_into_its_classes() {
     assert_eq!(opening.count(), 627_727);
     assert_eq!(opening.units(), sold);
 }
+
+#[test]
+fn the_command_line_is_read() {
+    use clap::Parser as _;
+
+    use super::ImportArgs;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        import: ImportArgs,
+    }
+    let parse = |line: &str| {
+        let command = Command::try_parse_from(std::iter::once("import").chain(line.split(' ')));
+        command.map(|command| command.import)
+    };
+    let line = "csv year.csv.zst --addr http://h:1 --retry-for 2m --shuffle 7 --duplicate 5 \
+                --opening minimal --streams 2 --json --source till";
+    let args = parse(line).unwrap();
+    assert_eq!(args.options.retry_for, Duration::from_secs(120));
+    assert_eq!((args.options.shuffle, args.options.streams), (Some(7), 2));
+    assert!((args.options.duplicate - 5.0).abs() < f64::EPSILON && args.options.json);
+    assert_eq!(args.options.opening, OpeningRule::Minimal);
+    assert!(matches!(args.file, ImportFile::Csv { source, .. } if source == "till"));
+    assert!(parse("completejourney transactions products").is_ok());
+    for wrong in ["uci", "uci f --duplicate 101", "uci f --retry-for soon", "uci f --streams 0"] {
+        assert!(parse(wrong).is_err(), "{wrong}");
+    }
+}

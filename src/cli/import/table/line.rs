@@ -32,7 +32,7 @@ pub(super) const GROUP: usize = 18;
 pub(super) const MANDATORY: [&str; 5] = ["key", "kind", "location_id", "sku", "quantity"];
 
 /// The line's source (empty: none is named) and its movement, from the fields in the order of
-/// `FIELDS`. Only the form is checked; whether the movement can be recorded is for the server to say.
+/// `FIELDS`. Only the form is checked; whether the movement can be recorded is for the server.
 ///
 /// # Errors
 /// Says which field cannot be read.

@@ -13,8 +13,8 @@ const OWN_USE: u8 = 5;
 const LOST_IN_TRANSIT: u8 = 6;
 const CORRECTION: u8 = 7;
 
-/// Parts of words, and what they mean. The first that occurs decides: `damages/display` was damaged,
-/// whatever was done with it after.
+/// Parts of words, and what they mean. The first that occurs decides: `damages/display` was
+/// damaged, whatever was done with it after.
 const WORDS: [(u8, &[&str]); 7] = [
     (
         DAMAGE,
