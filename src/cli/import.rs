@@ -2,6 +2,8 @@
 //!
 //! Every line has a key that comes from the file alone. A run that was cut off is simply started
 //! again: what is in the ledger already is answered as a duplicate.
+#![expect(clippy::disallowed_types, reason = "a client of the interface, in gRPC like any other")]
+
 mod completejourney;
 mod feed;
 mod opening;

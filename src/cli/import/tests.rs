@@ -123,6 +123,7 @@ async fn a_server_that_stays_away_ends_the_import() {
 }
 
 /// The folder with the real files.
+#[expect(clippy::disallowed_methods, reason = "where the tests' data is, not a setting")]
 fn data() -> Option<PathBuf> {
     let data = std::env::var_os("DATA").map(PathBuf::from);
     if data.is_none() {
