@@ -18,7 +18,7 @@ mod wire;
 
 use std::{future::Future, time::Duration};
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_web::GrpcWebLayer;
 
@@ -48,12 +48,14 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 pub struct Api {
     ledger: Ledger,
     writer: Writer,
+    stopped: watch::Receiver<bool>,
 }
 
 impl Api {
-    /// The services over a ledger and its writer.
-    pub fn new(ledger: Ledger, writer: Writer) -> Api {
-        Api { ledger, writer }
+    /// The services over a ledger and its writer. Once `stopped` is true, streams end after what they
+    /// have taken.
+    pub fn new(ledger: Ledger, writer: Writer, stopped: watch::Receiver<bool>) -> Api {
+        Api { ledger, writer, stopped }
     }
 }
 

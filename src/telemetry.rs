@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, util::SubscriberInitExt as _};
 
 use crate::{
+    config::LogFormat,
     ledger::fault::Fault,
     writer::{Answer, Verdict},
 };
@@ -22,8 +26,51 @@ pub const BATCH_RETRIES: &str = "stockroom_batch_retries_total";
 /// Movements that the database would not take: each is a defect.
 pub const POISONED: &str = "stockroom_poisoned_movements_total";
 
-/// Describes every metric to the installed recorder.
-pub fn describe() {
+/// Bounds of the buckets of batch sizes and times.
+const COMMANDS_BUCKETS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+const SECONDS_BUCKETS: [f64; 11] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// How often the recorder drops what it no longer needs.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Writes logs to standard error.
+///
+/// # Errors
+/// The filter is malformed, or logs are written already.
+pub fn log(format: LogFormat, filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).context("cannot read the log filter")?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let installed = match format {
+        LogFormat::Human => logs.finish().try_init(),
+        LogFormat::Json => logs.json().finish().try_init(),
+    };
+    installed.context("cannot write logs")
+}
+
+/// Installs the recorder of metrics and returns what renders them.
+///
+/// # Errors
+/// There is a recorder already.
+pub fn install() -> anyhow::Result<PrometheusHandle> {
+    let full = |name: &str| Matcher::Full(name.to_owned());
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(full(BATCH_COMMANDS), &COMMANDS_BUCKETS)?
+        .set_buckets_for_metric(full(BATCH_SECONDS), &SECONDS_BUCKETS)?
+        .install_recorder()?;
+    describe();
+    metrics_process::Collector::default().describe();
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(UPKEEP_EVERY);
+        loop {
+            ticks.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+fn describe() {
     describe_counter!(MOVEMENTS, "Movements answered, by status");
     describe_counter!(REJECTIONS, "Movements rejected, by reason");
     describe_histogram!(BATCH_COMMANDS, "Commands committed together");

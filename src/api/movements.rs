@@ -87,8 +87,13 @@ async fn take(
     pending: mpsc::Sender<Result<Taken, Status>>,
 ) {
     let mut sender = None;
+    let mut stopped = api.stopped.clone();
     loop {
-        let message = match stream.message().await {
+        let next = tokio::select! {
+            next = stream.message() => next,
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        let message = match next {
             Ok(Some(message)) => Ok(message),
             Ok(None) => return,
             Err(status) => Err(status),

@@ -1,6 +1,5 @@
 //! Messages of the contract as the core's types, and back.
 
-use jiff::Timestamp as Calendar;
 use prost_types::Timestamp as WireTime;
 
 use crate::{
@@ -27,11 +26,6 @@ pub(crate) fn time_in(time: WireTime) -> Timestamp {
 pub(crate) fn time_out(time: Timestamp) -> WireTime {
     let (seconds, micros) = (time.0.div_euclid(1_000_000), time.0.rem_euclid(1_000_000));
     WireTime { seconds, nanos: (micros * 1_000) as i32 }
-}
-
-/// A moment for people: RFC 3339 in UTC.
-pub fn time_text(time: Timestamp) -> String {
-    Calendar::from_microsecond(time.0).map_or_else(|_| "?".to_owned(), |time| time.to_string())
 }
 
 impl From<proto::Movement> for Draft {

@@ -391,4 +391,16 @@ impl StockState {
             .into_iter()
             .find(|state| *state as i32 == number)
     }
+
+    /// The name, as in the contract but for its prefix.
+    pub fn name(self) -> &'static str {
+        match self {
+            StockState::Sellable => "SELLABLE",
+            StockState::Staged => "STAGED",
+            StockState::Blocked => "BLOCKED",
+            StockState::InTransit => "IN_TRANSIT",
+            StockState::Expected => "EXPECTED",
+            StockState::External => "EXTERNAL",
+        }
+    }
 }

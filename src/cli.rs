@@ -1,0 +1,79 @@
+//! The commands of the program, one file per command.
+
+pub mod entries;
+pub mod import;
+pub mod migrate;
+pub mod position;
+pub mod rejected;
+pub mod serve;
+mod show;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::{
+    config::{ConfigError, DatabaseConfig, EXIT_USAGE, ServeConfig},
+    embedded::EmbeddedError,
+    ledger::Ledger,
+};
+
+/// One stock for every channel: what happened to every unit, what was promised, and what may still be.
+#[derive(Debug, clap::Parser)]
+#[command(name = "stockroom", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Serves until stopped; without DATABASE_URL and REDIS_URL on databases of its own
+    Serve(ServeConfig),
+    /// Prepares the PostgreSQL of DATABASE_URL, or brings its schema up to date
+    Migrate(migrate::MigrateArgs),
+    /// Sends a file of movements to a server
+    Import(import::ImportArgs),
+    /// Lists entries of the ledger
+    Entries(entries::EntriesArgs),
+    /// Shows the balances of one item at one location
+    Position(position::PositionArgs),
+    /// Lists movements that were rejected
+    Rejected(rejected::RejectedArgs),
+}
+
+impl Cli {
+    /// Runs the command and says what the process should exit with.
+    pub async fn run(self) -> ExitCode {
+        let done = match self.command {
+            Command::Serve(config) => serve::run(config).await.map(|()| 0),
+            Command::Migrate(args) => migrate::run(args).await.map(|()| 0),
+            Command::Import(args) => import::run(args).await.map(import::Outcome::exit_code),
+            Command::Entries(args) => entries::run(args).await.map(|()| 0),
+            Command::Position(args) => position::run(args).await.map(|()| 0),
+            Command::Rejected(args) => rejected::run(args).await.map(|()| 0),
+        };
+        match done {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => {
+                eprintln!("stockroom: {error:#}");
+                ExitCode::from(exit_code(&error))
+            }
+        }
+    }
+}
+
+/// A ledger whose databases run already.
+fn connect(databases: &DatabaseConfig) -> anyhow::Result<Ledger> {
+    let url = databases.running_database()?;
+    Ledger::new(&databases.ledger(url)).context("cannot connect")
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let usage = matches!(
+        error.downcast_ref(),
+        Some(ConfigError::Insecure { .. } | ConfigError::NoAddress { .. })
+    );
+    let in_use = matches!(error.downcast_ref(), Some(EmbeddedError::InUse { .. }));
+    if usage || in_use { EXIT_USAGE } else { 1 }
+}

@@ -1,0 +1,164 @@
+//! Every setting once: flag, environment, unit, default, sentence.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{
+    embedded::{self, Connections, EmbeddedError},
+    ledger::Options,
+};
+
+/// Where a private PostgreSQL and Redis are kept if nothing is said.
+const DATA_DIR: &str = ".stockroom";
+/// How long to wait for a database connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// `sysexits.h`: the command was used wrongly.
+pub const EXIT_USAGE: u8 = 64;
+
+/// Which databases.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DatabaseConfig {
+    /// PostgreSQL, as postgres://user:password@host:port/database. Default: the one of --data-dir
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// Redis, as redis://host:port. Default: the one of --data-dir
+    #[arg(long, global = true, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
+    pub redis_url: Option<String>,
+    /// Folder of the private PostgreSQL and Redis. Commands that only read prefer it to the URLs
+    /// [default: .stockroom]
+    #[arg(long, global = true, env = "STOCKROOM_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Connections that batches are written over
+    #[arg(long, env = "STOCKROOM_WRITER_CONNECTIONS", default_value_t = 8, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub writer_connections: u32,
+    /// Connections for reads and master data
+    #[arg(long, env = "STOCKROOM_READER_CONNECTIONS", default_value_t = 8, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub reader_connections: u32,
+}
+
+/// How a server runs.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServeConfig {
+    /// Which databases.
+    #[command(flatten)]
+    pub databases: DatabaseConfig,
+    /// Address for gRPC and gRPC-Web
+    #[arg(
+        long,
+        env = "STOCKROOM_LISTEN",
+        default_value = "127.0.0.1:7777",
+        value_name = "HOST:PORT"
+    )]
+    pub listen: String,
+    /// Address for /metrics, /live and /ready over HTTP. Default: none
+    #[arg(long, env = "STOCKROOM_HTTP_LISTEN", value_name = "HOST:PORT")]
+    pub http_listen: Option<String>,
+    /// Listens on other addresses than loopback although nothing is encrypted
+    #[arg(long, env = "STOCKROOM_INSECURE")]
+    pub insecure: bool,
+    /// Partitions of a ledger that is created by this start; an existing one keeps its own
+    #[arg(long, env = "STOCKROOM_PARTITIONS", default_value_t = 4, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub partitions: u16,
+    /// How logs are written
+    #[arg(long, env = "STOCKROOM_LOG_FORMAT", value_enum, default_value = "human")]
+    pub log_format: LogFormat,
+    /// Which logs are written, as a filter of the tracing crate
+    #[arg(long, env = "STOCKROOM_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+    /// Seconds that calls under way are given when the server is told to stop
+    #[arg(long, env = "STOCKROOM_DRAIN_SECONDS", default_value_t = 10, value_name = "SECONDS")]
+    pub drain_seconds: u64,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// A line for people.
+    Human,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Settings that contradict each other or the machine.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Nothing is encrypted, so the network must not see it.
+    #[error("{listen} is not a loopback address; say --insecure to listen there in plain text")]
+    Insecure {
+        /// The address.
+        listen: SocketAddr,
+    },
+    /// It is no address.
+    #[error("{listen:?} is not an address such as 127.0.0.1:7777")]
+    NoAddress {
+        /// What was said.
+        listen: String,
+    },
+    /// A private database cannot be found.
+    #[error("cannot find the databases")]
+    NoDatabases(#[source] EmbeddedError),
+}
+
+impl DatabaseConfig {
+    /// The folder of private databases.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| DATA_DIR.into())
+    }
+
+    /// How to connect to this PostgreSQL.
+    pub fn ledger(&self, url: String) -> Options {
+        Options {
+            url,
+            writers_max: self.writer_connections,
+            readers_max: self.reader_connections,
+            acquire_timeout: ACQUIRE_TIMEOUT,
+        }
+    }
+
+    /// The PostgreSQL that a command reads which starts none itself: that of a data folder that was
+    /// named, else the URL, else that of the default folder.
+    ///
+    /// # Errors
+    /// No server has left its connections in the folder.
+    pub fn running_database(&self) -> Result<String, ConfigError> {
+        match (&self.data_dir, &self.database_url) {
+            (None, Some(url)) => Ok(url.clone()),
+            _ => {
+                let connections = embedded::read_connections(&self.data_dir());
+                let Connections { database_url, .. } =
+                    connections.map_err(ConfigError::NoDatabases)?;
+                Ok(database_url)
+            }
+        }
+    }
+}
+
+impl ServeConfig {
+    /// The address for gRPC.
+    ///
+    /// # Errors
+    /// It is none, or it is open to the network without a word that this is wanted.
+    pub fn listen(&self) -> Result<SocketAddr, ConfigError> {
+        self.address(&self.listen)
+    }
+
+    /// The address for HTTP.
+    ///
+    /// # Errors
+    /// As [`ServeConfig::listen`].
+    pub fn http_listen(&self) -> Result<Option<SocketAddr>, ConfigError> {
+        self.http_listen.as_deref().map(|listen| self.address(listen)).transpose()
+    }
+
+    fn address(&self, listen: &str) -> Result<SocketAddr, ConfigError> {
+        let by_name = listen.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+        let address = by_name.as_deref().unwrap_or(listen).parse::<SocketAddr>();
+        let listen = address.map_err(|_| ConfigError::NoAddress { listen: listen.to_owned() })?;
+        if !listen.ip().is_loopback() && !self.insecure {
+            return Err(ConfigError::Insecure { listen });
+        }
+        Ok(listen)
+    }
+}
