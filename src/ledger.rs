@@ -19,12 +19,13 @@ pub mod transaction;
 //pub mod verify;
 mod write;
 
-use std::{str::FromStr as _, time::Duration};
+use std::{str::FromStr as _, sync::Arc, time::Duration};
 
 use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio::sync::OnceCell;
 
 use crate::{
     ledger::{directory::Directory, fault::Fault},
@@ -50,6 +51,8 @@ pub struct Ledger {
     writers: PgPool,
     readers: PgPool,
     directory: Directory,
+    /// A server serves the partitions that there were when it first looked.
+    partitions: Arc<OnceCell<Vec<Partition>>>,
 }
 
 /// A server in the middle of a transaction that stops responding is disconnected after this time,
@@ -82,6 +85,7 @@ impl Ledger {
             writers: pool(options.writers_max, connect),
             directory: Directory::new(readers.clone()),
             readers,
+            partitions: Arc::default(),
         })
     }
 
@@ -94,15 +98,12 @@ impl Ledger {
     ///
     /// # Errors
     /// The database is away, or was not migrated.
-    pub async fn partitions(&self) -> Result<Vec<Partition>, Fault> {
-        let rows = sqlx::query_scalar!("select partition from ledger_head order by partition")
-            .fetch_all(&self.readers)
-            .await
-            .map_err(Fault::doing("list the partitions"))?;
-        if rows.is_empty() {
-            return Err(Fault::unprepared());
-        }
-        Ok(rows.into_iter().map(Partition).collect())
+    pub async fn partitions(&self) -> Result<&[Partition], Fault> {
+        let read = || async {
+            let partitions = epoch::partitions(&mut *self.reader().await?).await?;
+            if partitions.is_empty() { Err(Fault::unprepared()) } else { Ok(partitions) }
+        };
+        Ok(self.partitions.get_or_try_init(read).await?)
     }
 
     /// Whether the database answers and accepts writes.

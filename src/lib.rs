@@ -1,4 +1,42 @@
-//! Stockroom.
+//! Stockroom: one stock for every channel.
+//!
+//! Tills, web shops, marketplaces and warehouse systems report over gRPC what happened to stock;
+//! PostgreSQL holds the authoritative ledger. Two promises carry the design: no reported movement is
+//! lost, and none is counted twice, whatever dies.
+//!
+//! # Reading order
+//! 1. [`stock`]: the domain, pure. What may be recorded, and what it does to stock. Every rule is
+//!    here, and nothing else is.
+//! 2. [`ledger`]: PostgreSQL. One transaction per batch under the lock of a partition's head, and all
+//!    SQL of the project.
+//! 3. [`writer`]: the lanes. Reports queue per partition and are committed together.
+//! 4. [`api`]: gRPC. Decodes, calls once, encodes.
+//! 5. [`cli`]: the commands; [`embedded`]: the private databases of the default; [`availability`]:
+//!    Redis; [`config`]: every setting; [`telemetry`]: logs and the table of all metrics.
+//!
+//! The path of a movement is `api::movements -> writer -> ledger::transaction -> answer`; the decision
+//! in the middle of it is [`stock::machine::apply`].
+//!
+//! # Who imports whom
+//! `api` and `cli` may import everything, `writer` imports `ledger`, everyone imports `stock`, and
+//! `stock` imports nothing of ours. `sqlx` is used in `ledger` only, `redis` in `availability` only,
+//! `tonic` in `api` and by the commands that are clients; the lints hold this.
+//!
+//! # Invariants
+//! - A key has at most one effect in its scope (source, location), and a replay gets the first answer.
+//! - Sequence numbers of a partition are dense and follow its commits; time never runs backwards
+//!   along them.
+//! - An entry is never changed. Every after-value is the one before plus the change; every position
+//!   is the sum of its entries; units are conserved.
+//! - SELLABLE is the fold of the uncorrected facts in the order of their own time, in which a count
+//!   assigns: every order of arrival ends in the same balance.
+//! - What is answered was committed, and what is rejected was kept.
+//!
+//! # Deliberately absent
+//! Foreign keys, triggers and sequences on ledger tables (they could not be spread over many
+//! databases); notifications inside a write (they serialise all commits); mocks (tests use real
+//! databases).
+
 pub mod api;
 pub mod availability;
 pub mod cli;

@@ -100,7 +100,14 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Pending {
     answers: Vec<Option<Answer>>,
-    parts: Vec<(Vec<usize>, oneshot::Receiver<Result<Recorded, Failure>>)>,
+    parts: Vec<Part>,
+}
+
+/// The lines of a report that one batch decides.
+#[derive(Debug)]
+struct Part {
+    lines: Vec<usize>,
+    answer: oneshot::Receiver<Result<Recorded, Failure>>,
 }
 
 /// Why a report was not answered line by line. All of it may be sent again with the same keys.
@@ -129,10 +136,10 @@ impl Writer {
     /// # Errors
     /// The database is away, or was not prepared.
     pub async fn start(ledger: Ledger) -> Result<Writer, Fault> {
-        let partitions = ledger.partitions().await?;
+        let partitions = ledger.partitions().await?.iter().copied();
         let lane = |partition| (partition, Lane::start(ledger.clone(), partition));
         Ok(Writer {
-            lanes: Arc::new(partitions.into_iter().map(lane).collect()),
+            lanes: Arc::new(partitions.map(lane).collect()),
             wide: Arc::new(Semaphore::new(WIDE_BATCHES_MAX)),
             resume_points: ResumePoints::start(ledger.clone()),
             ledger,
@@ -169,7 +176,7 @@ impl Writer {
         for (partitions, (lines, commands)) in parts {
             let (reply, answer) = oneshot::channel();
             self.enqueue(partitions, Job { commands, deadline, reply }).await?;
-            pending.parts.push((lines, answer));
+            pending.parts.push(Part { lines, answer });
         }
         Ok(pending)
     }
@@ -205,10 +212,10 @@ impl Pending {
     pub async fn settled(self) -> Result<Recorded, Failure> {
         let Pending { mut answers, parts } = self;
         let mut recorded = Recorded { answers: Vec::new(), heads: Vec::new(), replicated: true };
-        for (lines, part) in parts {
+        for Part { lines, answer } in parts {
             // A lane that went away without an answer was stopped with the server.
             let stopped = Failure::Unavailable { outcome_unknown: true };
-            let done = part.await.map_err(|_| stopped)??;
+            let done = answer.await.map_err(|_| stopped)??;
             for (line, answer) in lines.into_iter().zip(done.answers) {
                 if let Some(slot) = answers.get_mut(line) {
                     *slot = Some(answer);

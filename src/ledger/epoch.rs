@@ -1,7 +1,7 @@
 //! The epoch: moves whenever the ledger may have lost its tail, so that nothing outside PostgreSQL
 //! that rests on the lost entries is believed any longer.
 
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::{Connection as _, PgConnection};
 
 use crate::{
     ledger::{
@@ -74,36 +74,52 @@ impl Ledger {
     /// # Errors
     /// The database is away.
     pub async fn bump_epoch(&self) -> Result<i64, Fault> {
-        let partitions = self.partitions().await?;
-        let begin = Fault::doing("begin to move the epoch");
-        let mut transaction = self.writers.begin().await.map_err(begin)?;
-        let mut locked = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            locked.push(lock(&mut transaction, partition).await?);
-        }
-        let now_ms = locked.iter().map(|locked| locked.now.0 / 1_000).max().unwrap_or(0);
-        let stored = locked.iter().map(|locked| locked.head.epoch).max().unwrap_or(0);
-        let epoch = now_ms.max(stored + 1);
-        for locked in locked {
-            let head = Head {
-                epoch,
-                system_identifier: locked.live_system_identifier,
-                timeline: locked.live_timeline,
-                ..locked.head
-            };
-            move_epoch(&mut transaction, &head).await?;
-        }
-        transaction.commit().await.map_err(Fault::doing("commit the new epoch"))?;
+        let connect = Fault::doing("connect to move the epoch");
+        let mut connection = self.writers.acquire().await.map_err(connect)?;
+        let epoch = begin_epoch(&mut connection).await?;
         tracing::warn!(epoch, "the ledger begins a new epoch");
         Ok(epoch)
     }
+}
+
+/// Moves the epoch of every partition at once. Returns the new epoch.
+pub(crate) async fn begin_epoch(connection: &mut PgConnection) -> Result<i64, Fault> {
+    let begin = Fault::doing("begin to move the epoch");
+    let mut transaction = connection.begin().await.map_err(begin)?;
+    let mut locked = Vec::new();
+    for partition in partitions(&mut transaction).await? {
+        locked.push(lock(&mut transaction, partition).await?);
+    }
+    let now_ms = locked.iter().map(|locked| locked.now.0 / 1_000).max().unwrap_or(0);
+    let stored = locked.iter().map(|locked| locked.head.epoch).max().unwrap_or(0);
+    let epoch = now_ms.max(stored + 1);
+    for locked in locked {
+        let head = Head {
+            epoch,
+            system_identifier: locked.live_system_identifier,
+            timeline: locked.live_timeline,
+            ..locked.head
+        };
+        move_epoch(&mut transaction, &head).await?;
+    }
+    transaction.commit().await.map_err(Fault::doing("commit the new epoch"))?;
+    Ok(epoch)
+}
+
+/// Every partition, ascending.
+pub(crate) async fn partitions(connection: &mut PgConnection) -> Result<Vec<Partition>, Fault> {
+    let rows = sqlx::query_scalar!("select partition from ledger_head order by partition")
+        .fetch_all(connection)
+        .await
+        .map_err(Fault::doing("list the partitions"))?;
+    Ok(rows.into_iter().map(Partition).collect())
 }
 
 /// Locks a head. Whatever is decided on must be read by statements that begin after this returned:
 /// joined with the lock they would see the state from before it was granted. The clock is no such
 /// read, and the outer query evaluates it when the lock has been granted.
 pub(crate) async fn lock(
-    transaction: &mut Transaction<'_, Postgres>,
+    transaction: &mut PgConnection,
     partition: Partition,
 ) -> Result<Locked, Fault> {
     let row = sqlx::query!(
@@ -121,7 +137,7 @@ pub(crate) async fn lock(
            from head"#,
         partition.0,
     )
-    .fetch_optional(&mut **transaction)
+    .fetch_optional(transaction)
     .await
     .map_err(Fault::doing("lock the head of a partition"))?;
     let missing = || Fault::defect("lock a partition", Defect::HeadMissing(partition.0));

@@ -2,7 +2,7 @@
 
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
-use crate::ledger::{connect_options, fault::Fault};
+use crate::ledger::{connect_options, epoch::begin_epoch, fault::Fault};
 
 /// What a migration did.
 #[derive(Clone, Copy, Debug)]
@@ -26,21 +26,23 @@ impl crate::ledger::Ledger {
             .run(&mut connection)
             .await
             .map_err(|error| Fault::doing("migrate the database")(error.into()))?;
-        create_partitions(&mut connection, partitions).await?;
+        if count_partitions(&mut connection).await? == 0 {
+            create_partitions(&mut connection, partitions).await?;
+            begin_epoch(&mut connection).await?;
+        }
         let partitions = count_partitions(&mut connection).await?;
         connection.close().await.map_err(Fault::doing("close the connection"))?;
         Ok(Prepared { partitions })
     }
 }
 
-/// Epoch 0 and system identifier 0 fit no live database, so the first writer moves the epoch.
 async fn create_partitions(connection: &mut PgConnection, partitions: u16) -> Result<(), Fault> {
     sqlx::query!(
         "insert into ledger_head
              (partition, epoch, seq, recorded_at, system_identifier, timeline, checksum)
          select partition, 0, 0, '2000-01-01 00:00:00+00', 0, 0, 0
          from generate_series(0, $1::int - 1) as partition
-         where not exists (select from ledger_head)",
+         on conflict do nothing",
         i32::from(partitions.max(1)),
     )
     .execute(connection)

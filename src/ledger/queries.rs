@@ -68,7 +68,7 @@ impl Ledger {
         let digests: Vec<_> = digests.iter().map(|digest| Uuid::from_u128(digest.0)).collect();
         let mut connection = self.reader().await?;
         let mut found = Vec::new();
-        for partition in self.partitions().await? {
+        for &partition in self.partitions().await? {
             found.extend(find_requests(&mut connection, partition, &digests).await?);
         }
         Ok(found)
@@ -87,7 +87,7 @@ impl Ledger {
         let mut connection = self.reader().await?;
         let own = filter.place.map(|place| place.partition);
         let mut entries = Vec::new();
-        for partition in self.partitions().await? {
+        for &partition in self.partitions().await? {
             let left = rows_max - entries.len() as i64;
             if own.is_some_and(|own| own != partition) || partition < after.0 || left == 0 {
                 continue;

@@ -72,7 +72,7 @@ pub struct Log<'a> {
 ///
 /// # Errors
 /// What else must be read into the book before the batch can be decided.
-pub fn apply<'a>(book: &'a Book, commands: &'a [Command]) -> Result<Plan<'a>, Needs> {
+pub fn apply<'a>(book: &'a Book, commands: &'a [Command]) -> Result<Plan<'a>, Box<Needs>> {
     let mut machine = Machine::new(book);
     let mut outcomes = Vec::with_capacity(commands.len());
     for command in commands {
@@ -82,7 +82,7 @@ pub fn apply<'a>(book: &'a Book, commands: &'a [Command]) -> Result<Plan<'a>, Ne
         }
     }
     if !machine.needs.is_empty() {
-        return Err(machine.needs);
+        return Err(Box::new(machine.needs));
     }
     let Machine { logs, positions, requests, .. } = machine;
     Ok(Plan { logs, positions, requests, outcomes })

@@ -141,6 +141,7 @@ pub struct Original {
 
 /// One or more movements that are posted together or not at all.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every command is one movement, by value")]
 pub enum Command {
     /// On its own.
     One(Movement),

@@ -100,7 +100,7 @@ async fn attempt(
         let plan = match apply(&book, commands) {
             Ok(plan) => plan,
             Err(more) if more.partitions.is_empty() => {
-                needs = more;
+                needs = *more;
                 continue;
             }
             Err(more) => {
