@@ -16,6 +16,7 @@ pub mod rejected;
 mod rows;
 mod sql_time;
 pub mod transaction;
+mod transit;
 //pub mod verify;
 mod write;
 

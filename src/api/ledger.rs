@@ -13,11 +13,12 @@ use crate::{
         movements::{deadline, report},
         page,
         proto::{
-            BatchGetPositionsRequest, BatchGetPositionsResponse, DismissRejectedMovementRequest,
-            DismissRejectedMovementResponse, GetPositionRequest, GetPositionResponse,
-            ListEntriesRequest, ListEntriesResponse, ListRejectedMovementsRequest,
-            ListRejectedMovementsResponse, Movement, PositionRef, ResubmitMovementRequest,
-            ResubmitMovementResponse, ledger_service_server::LedgerService,
+            self, BatchGetPositionsRequest, BatchGetPositionsResponse,
+            DismissRejectedMovementRequest, DismissRejectedMovementResponse, GetPositionRequest,
+            GetPositionResponse, ListEntriesRequest, ListEntriesResponse,
+            ListRejectedMovementsRequest, ListRejectedMovementsResponse, Movement, PositionRef,
+            ResubmitMovementRequest, ResubmitMovementResponse,
+            ledger_service_server::LedgerService,
         },
         token::Token,
         wire,
@@ -186,7 +187,7 @@ impl Api {
         refs: Vec<PositionRef>,
         as_of: Option<prost_types::Timestamp>,
         token: &str,
-    ) -> Result<(Vec<crate::api::proto::Position>, bool), Status> {
+    ) -> Result<(Vec<proto::Position>, bool), Status> {
         if as_of.is_some() && !token.is_empty() {
             return Err(invalid("AS_OF_AMBIGUOUS", "token", "excludes as_of"));
         }
@@ -201,6 +202,7 @@ impl Api {
         }
         let keys: Vec<_> = pairs.iter().filter_map(|(_, _, key)| *key).collect();
         let partitions: BTreeSet<_> = keys.iter().map(|key| key.place.partition).collect();
+        let mut since = FxHashMap::default();
         let (read, degraded) = match (as_of, token.is_empty()) {
             (Some(as_of), _) => {
                 let mut seqs = BTreeMap::new();
@@ -210,10 +212,22 @@ impl Api {
                 }
                 (self.positions_at(&keys, &seqs).await?, false)
             }
-            (None, true) => (self.ledger.positions(&keys).await?, false),
+            (None, true) => {
+                let read = self.ledger.positions(&keys).await?;
+                since = self.ledger.in_transit_since(&read).await?;
+                (read, false)
+            }
             (None, false) => self.positions_at_token(&keys, &partitions, token).await?,
         };
-        Ok((wire::positions(&pairs, |key| read.get(&key)), degraded))
+        let positions = pairs.iter().map(|(location_id, sku, key)| {
+            let position = key.and_then(|key| read.get(&key));
+            let since = key.and_then(|key| since.get(&key)).map(|at| wire::time_out(*at));
+            proto::Position {
+                in_transit_since: since,
+                ..wire::position(location_id, sku, position)
+            }
+        });
+        Ok((positions.collect(), degraded))
     }
 
     async fn positions_at_token(

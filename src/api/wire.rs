@@ -7,7 +7,6 @@ use crate::{
     ledger::{queries::Names, rejected},
     stock::{
         entry::{Entry, Flags},
-        ids::PositionKey,
         machine::Posted,
         movement::Draft,
         position::Position,
@@ -175,6 +174,7 @@ pub(crate) fn position(
         held: 0,
         shortfall: position.shortfall(),
         version: position.seq as u64,
+        in_transit_since: None,
     }
 }
 
@@ -198,15 +198,4 @@ pub(crate) fn rejected(row: rejected::Rejected) -> proto::RejectedMovement {
         actor: row.actor,
         note: row.note,
     }
-}
-
-/// Positions of pairs, in the order asked for, from what was read.
-pub(crate) fn positions<'p>(
-    pairs: &[(String, String, Option<PositionKey>)],
-    read: impl Fn(PositionKey) -> Option<&'p Position>,
-) -> Vec<proto::Position> {
-    let pair = |(location_id, sku, key): &(String, String, Option<PositionKey>)| {
-        position(location_id, sku, key.and_then(&read))
-    };
-    pairs.iter().map(pair).collect()
 }
