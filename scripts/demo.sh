@@ -76,7 +76,8 @@ replay() {
         say "Generating a year of a chain of shops from seed $seed (SEED=... for another one)"
         target/release/load-tests generate --seed "$seed" --out "$data_dir/year.csv"
         say 'Replaying it'
-        target/release/stockroom import csv "$data_dir/year.csv" --addr "$addr"
+        target/release/stockroom import csv "$data_dir/year.csv" \
+            --time-zone Europe/Paris --addr "$addr"
     fi
 }
 

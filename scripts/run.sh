@@ -5,5 +5,5 @@
 
 scripts/setup.sh
 SQLX_OFFLINE=true cargo build --release
-exec target/release/stockroom serve --listen "${LISTEN:-127.0.0.1:50051}" \
-    --http-listen "${HTTP_LISTEN:-127.0.0.1:8080}" --data-dir "${DATA_DIR:-.stockroom}"
+exec target/release/stockroom serve --listen "${LISTEN:-127.0.0.1:7777}" \
+    --http-listen "${HTTP_LISTEN:-127.0.0.1:7778}" --data-dir "${DATA_DIR:-.stockroom}"
