@@ -22,6 +22,13 @@ impl<'a> Machine<'a> {
         if let Some(seq) = request.seq {
             return self.replay(movement, seq);
         }
+        let mut locked = true;
+        for place in movement.places() {
+            locked &= self.is_locked(place.partition);
+        }
+        if !locked {
+            return Err(Stop::Unread);
+        }
         if let Some(occurred_at) = movement.draft.occurred_at {
             let latest = self.book.now.saturating_add(AHEAD_MAX);
             if !(Timestamp::Y2000..=latest).contains(&occurred_at) {

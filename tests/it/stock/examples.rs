@@ -1,10 +1,11 @@
 //! Each rule once, as a table: what is sent, what becomes of it, and SELLABLE there afterwards.
 
 use stockroom::stock::{
+    book::Book,
     entry::Flags,
     ids::PositionKey,
-    machine::Outcome,
-    movement::{Draft, Kind},
+    machine::{Outcome, apply},
+    movement::{Command, Draft, Kind},
     time::Timestamp,
 };
 
@@ -204,6 +205,18 @@ fn f25_a_receipt_closes_its_announcement_whatever_came() {
 }
 
 #[test]
+fn what_arrives_after_the_first_receipt_was_not_expected() {
+    let memory = run(&[
+        (announced(1, fact(Kind::Expect, "e", 10, 0)), "0"),
+        (announced(1, receipt("r", 7, 10)), "7"),
+        (announced(1, receipt("s", 3, 20)), "10"),
+    ]);
+    let variance = (Kind::ExpectVariance, 3);
+    let expected = [(Kind::Expect, 10), (Kind::Receipt, 7), variance, (Kind::Receipt, 3)];
+    assert_eq!(log(&memory), expected);
+}
+
+#[test]
 fn f26_a_receipt_may_come_before_its_announcement() {
     let memory = run(&[
         (announced(1, receipt("r", 7, 10)), "7"),
@@ -350,6 +363,16 @@ fn a_transfer_over_two_partitions_and_its_correction() {
         (shipped("t", 6, "s2"), "duplicate of 2"),
     ]);
     assert_eq!(balances(&memory, "s2"), [0; 5]);
+}
+
+#[test]
+fn a_partition_that_is_not_locked_is_asked_for() {
+    let movement = resolve(&sent(&shipped("t", 6, "s2")), &Memory::default()).unwrap();
+    let (giving, receiving) = (movement.place.partition, movement.to_place.unwrap().partition);
+    let commands = [Command::One(movement)];
+    let book = Book::new(NOW, [(giving, 0)].into_iter().collect());
+    let needs = apply(&book, &commands).unwrap_err();
+    assert_eq!(needs.partitions, [receiving].into_iter().collect());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What must hold of a ledger whatever was recorded (I3 and I6), and what it must add up to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stockroom::stock::{
     entry::{Entry, Flags, Legs},
@@ -24,6 +24,7 @@ pub fn check(memory: &Memory, oracle: &Oracle) {
     check_logs(memory);
     check_conservation(memory);
     check_pairs(memory);
+    check_corrections(memory);
     check_requests(memory, oracle);
     check_balances(memory, oracle);
 }
@@ -78,6 +79,21 @@ fn check_pairs(memory: &Memory) {
         let secondary = |entry: &Entry<'_>| usize::from(entry.flags.has(Flags::SECONDARY));
         let waited = entry.kind == Kind::Correct;
         assert!((1..=1 + usize::from(waited)).contains(&(secondary(entry) + secondary(other))));
+    }
+}
+
+/// A correction is the exact inverse of one entry, at the time of that entry.
+fn check_corrections(memory: &Memory) {
+    let mut corrected = BTreeSet::new();
+    for entry in memory.entries().filter(|entry| entry.kind == Kind::Correct) {
+        let Some(seq) = entry.refers_to else { continue };
+        let at = EntryRef { partition: entry.partition, seq };
+        assert!(corrected.insert(at), "corrected once");
+        let original = memory.entry(at).unwrap();
+        assert_eq!(entry.effective_at, original.effective_at);
+        for state in STATES {
+            assert_eq!(leg(entry, state), -leg(original, state));
+        }
     }
 }
 

@@ -198,6 +198,9 @@ fn refer(sent: &mut Sent, genes: &Genes, kind: Kind, other: &Sent) {
         draft.sku = ITEMS[1].0.to_owned();
     }
     if kind == Kind::Correct {
+        if detail & 3 == 1 {
+            (draft.document, draft.document_line) = ("d1".to_owned(), 1);
+        }
         draft.reason = ["did_not_occur", "incorrect_data"][usize::from(detail % 2)].to_owned();
         let wrong = other.draft.quantity + 1;
         draft.quantity = [other.draft.quantity, 0, wrong]
