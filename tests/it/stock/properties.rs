@@ -19,7 +19,7 @@ use super::{
     strategy::{NOW, SLOT, batches, break_rule, facts, genes},
 };
 
-const SEQUENCES: u32 = 20_000;
+const SEQUENCES: u32 = 12_000;
 const ORDERS: u32 = 3_000;
 const REACHED_MIN: usize = 100;
 
