@@ -82,7 +82,7 @@ impl Memory {
             self.load(&needs, &mut book);
             match apply(&book, commands) {
                 Ok(plan) => return Ok(self.commit(&book, plan)),
-                Err(more) => needs = more,
+                Err(more) => needs = *more,
             }
         }
         panic!("still needs {needs:?}");
