@@ -171,9 +171,10 @@ async fn load_announcements(
         let expected = Some(StockState::Expected as i16);
         let enters = row.legs & 2 != 0 && row.to_state == expected;
         let leaves = row.legs & 1 != 0 && row.from_state == expected;
-        announcement.expected += row.quantity * (i64::from(enters) - i64::from(leaves));
+        let change = row.quantity * (i64::from(enters) - i64::from(leaves));
+        announcement.expected += change;
         match meaning("kind", row.kind, Kind::of(i32::from(row.kind)))? {
-            Kind::Expect if !row.corrected => announcement.announced += row.quantity,
+            Kind::Expect | Kind::Adjust if !row.corrected => announcement.announced += change,
             Kind::Receipt if !row.corrected => announcement.receipts += 1,
             _ => {}
         }

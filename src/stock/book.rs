@@ -49,10 +49,11 @@ pub struct DocumentLine {
 }
 
 /// How an announcement stands. EXPECTED of a line is by definition what its uncorrected EXPECTs
-/// announced, and nothing from its first uncorrected RECEIPT on.
+/// announced and its uncorrected ADJUSTs changed of that, and nothing from its first uncorrected
+/// RECEIPT on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Announcement {
-    /// Units announced by uncorrected EXPECTs.
+    /// What its uncorrected EXPECTs and ADJUSTs add up to in EXPECTED.
     pub announced: i64,
     /// Number of uncorrected RECEIPTs.
     pub receipts: i64,
@@ -60,7 +61,8 @@ pub struct Announcement {
     pub expected: i64,
 }
 
-/// The part of the ledger that a batch needs. What is absent from a map is as if never heard of.
+/// The part of the ledger that a batch needs. Requests, positions and announcements that were asked
+/// for are in it even where the ledger has none: as their defaults.
 #[derive(Debug)]
 pub struct Book {
     /// The moment at which the whole batch is recorded.
@@ -109,7 +111,8 @@ impl DocumentLine {
         document: &str,
         line: u32,
     ) -> Option<DocumentLine> {
-        let announced = matches!(kind, Kind::Expect | Kind::Receipt) && !document.is_empty();
+        let announced = matches!(kind, Kind::Expect | Kind::Receipt | Kind::Adjust);
+        let announced = announced && !document.is_empty();
         let PositionKey { place, item } = position;
         announced.then(|| DocumentLine { place, item, document: document.to_owned(), line })
     }
@@ -129,7 +132,9 @@ impl Movement {
     /// The request that it refers to.
     pub fn original_request(&self) -> Option<RequestKey> {
         let original = self.original.as_ref()?;
-        let place = original.place.unwrap_or(self.place);
+        // Only units that come back may have left elsewhere; a correction stays where it was made.
+        let elsewhere = original.place.filter(|_| self.kind == Kind::Return);
+        let place = elsewhere.unwrap_or(self.place);
         Some(RequestKey { place, digest: original.digest })
     }
 }

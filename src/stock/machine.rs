@@ -50,7 +50,7 @@ pub struct Posted {
 pub struct Plan<'a> {
     /// New entries of each partition, dense from its head on.
     pub logs: FxHashMap<Partition, Log<'a>>,
-    /// Positions as they are now, if anything touched them.
+    /// Positions that an entry of the plan changed, as they are now.
     pub positions: FxHashMap<PositionKey, Position>,
     /// Requests that are new or changed.
     pub requests: FxHashMap<RequestKey, Request>,
@@ -84,7 +84,10 @@ pub fn apply<'a>(book: &'a Book, commands: &'a [Command]) -> Result<Plan<'a>, Bo
     if !machine.needs.is_empty() {
         return Err(Box::new(machine.needs));
     }
-    let Machine { logs, positions, requests, .. } = machine;
+    let Machine { logs, mut positions, requests, .. } = machine;
+    positions.retain(|key, position| {
+        logs.get(&key.place.partition).is_some_and(|log| position.seq > log.base)
+    });
     Ok(Plan { logs, positions, requests, outcomes })
 }
 
@@ -145,7 +148,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// All or none: the first refusal takes back what the lines before it did.
+    /// All or none: a refusal takes back what the other lines did, and with it the entries that
+    /// lines sent twice in the group would be duplicates of.
     fn group(&mut self, movements: &'a [Movement]) -> Vec<Outcome> {
         let lengths = self.logs.iter().map(|(&partition, log)| (partition, log.entries.len()));
         self.undo = Some(Undo { lengths: lengths.collect(), ..Undo::default() });
@@ -156,7 +160,9 @@ impl<'a> Machine<'a> {
         }
         self.take_back(undo);
         let refuse = |(outcome, movement): (Outcome, &Movement)| match outcome {
-            Outcome::Recorded(_) => {
+            Outcome::Recorded(posted) | Outcome::Duplicate(posted)
+                if posted.at.seq >= self.next_seq(posted.at.partition) =>
+            {
                 Outcome::Refused(Refusal::GroupRefused { group: movement.draft.group.clone() })
             }
             other => other,

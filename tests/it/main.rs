@@ -1,5 +1,6 @@
-//! The integration tests, one binary: every test runs against real servers.
+//! The integration tests, one binary. What needs a server starts a real one.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod embedded;
 mod harness;
+mod stock;

@@ -4,7 +4,10 @@ use crate::stock::{
     book::{DocumentLine, RequestKey},
     entry::{Entry, Flags, Legs},
     ids::{EntryRef, PositionKey, Seq},
-    machine::{Machine, Posted, Stop, judge::original_of},
+    machine::{
+        Machine, Posted, Stop,
+        judge::{original_of, uncorrectable},
+    },
     movement::{Kind, Movement, StockState},
     position::Mark,
     refusal::Refusal,
@@ -12,11 +15,14 @@ use crate::stock::{
 
 impl<'a> Machine<'a> {
     /// Corrects what has arrived, or waits for it.
-    pub(super) fn correct(&mut self, movement: &'a Movement) -> Result<Posted, Stop> {
+    pub(super) fn correct(
+        &mut self,
+        movement: &'a Movement,
+        original: Option<Entry<'a>>,
+    ) -> Result<Posted, Stop> {
         let key = movement.original_request().ok_or(Refusal::OriginalRequired)?;
-        let original = self.request(key).cloned().unwrap_or_default();
         let mut entry = self.entry_of(movement, Legs::None)?;
-        let posted = match self.correctable(movement, &original)? {
+        let posted = match original {
             Some(corrected) => {
                 self.read_for_undoing(&corrected)?;
                 self.undo_entry(entry, &corrected)
@@ -40,8 +46,7 @@ impl<'a> Machine<'a> {
     ) -> Result<(), Stop> {
         let mut correction = self.entry(EntryRef { seq: waiting, ..original })?;
         let corrected = self.entry(original)?;
-        let quantity_fits = correction.quantity == 0 || correction.quantity == corrected.quantity;
-        if correction.item != corrected.item || !quantity_fits || corrected.kind == Kind::Correct {
+        if uncorrectable(&corrected, correction.item, correction.quantity).is_some() {
             self.change_request(key, |request| request.corrected = None);
             return Ok(());
         }
@@ -66,7 +71,9 @@ impl<'a> Machine<'a> {
             &corrected.document,
             corrected.document_line,
         );
-        if line.is_some() {
+        let expected = corrected.leg(StockState::Expected);
+        if line.is_some() || expected != 0 {
+            // What a line adds up to in EXPECTED is read by document.
             correction.document = corrected.document.clone();
             correction.document_line = corrected.document_line;
         }
@@ -83,10 +90,10 @@ impl<'a> Machine<'a> {
         if let Some(line) = line {
             let announcement = self.announcement(&line);
             match corrected.kind {
-                Kind::Expect => announcement.announced -= corrected.quantity,
-                _ => announcement.receipts -= 1,
+                Kind::Receipt => announcement.receipts -= 1,
+                _ => announcement.announced -= expected,
             }
-            announcement.expected -= corrected.leg(StockState::Expected);
+            announcement.expected -= expected;
             self.settle_announcement(posted.at, &line);
         }
         posted

@@ -1,10 +1,10 @@
 //! Whether a movement may be posted: the rules that need to look at the ledger.
 
 use crate::stock::{
-    book::{DocumentLine, Request, RequestKey},
+    book::{DocumentLine, RequestKey},
     entry::Entry,
     hash::Digest,
-    ids::{EntryRef, Partition, PositionKey},
+    ids::{EntryRef, ItemNo, Partition, PositionKey},
     machine::{Machine, Outcome, Posted, Stop},
     movement::{Kind, Movement, StockState},
     position::{HistoryFrom, Mark, Position, Step},
@@ -22,6 +22,13 @@ impl<'a> Machine<'a> {
         if let Some(seq) = request.seq {
             return self.replay(movement, seq);
         }
+        let mut locked = true;
+        for place in movement.places() {
+            locked &= self.is_locked(place.partition);
+        }
+        if !locked {
+            return Err(Stop::Unread);
+        }
         if let Some(occurred_at) = movement.draft.occurred_at {
             let latest = self.book.now.saturating_add(AHEAD_MAX);
             if !(Timestamp::Y2000..=latest).contains(&occurred_at) {
@@ -31,6 +38,7 @@ impl<'a> Machine<'a> {
         if !movement.stock_item {
             return Err(Refusal::NotAStockItem.into());
         }
+        let original = self.judge_original(movement)?;
         for place in [Some(movement.place), movement.to_place].into_iter().flatten() {
             let key = PositionKey { place, item: movement.item };
             if !self.position(key).has_room() {
@@ -38,9 +46,11 @@ impl<'a> Machine<'a> {
             }
         }
         let posted = match movement.kind {
-            Kind::Correct => self.correct(movement)?,
+            Kind::Correct => self.correct(movement, original)?,
             Kind::Count => self.count(movement)?,
-            Kind::Return if movement.original.is_some() => self.linked_return(movement)?,
+            Kind::Return if movement.original.is_some() => {
+                self.linked_return(movement, original)?
+            }
             Kind::TransferShip => self.transfer_ship(movement)?,
             _ => self.fact(movement, &request)?,
         };
@@ -60,28 +70,30 @@ impl<'a> Machine<'a> {
         Err(Refusal::KeyReused { field: differing_field(movement, &entry) }.into())
     }
 
-    /// The entry that a correction names, if it has arrived, and whether it may be corrected.
-    pub(super) fn correctable(
-        &mut self,
-        movement: &Movement,
-        original: &Request,
-    ) -> Result<Option<Entry<'a>>, Stop> {
-        if original.corrected.is_some() {
+    /// What a correction or a linked return names, if it has arrived, and whether it may be named.
+    fn judge_original(&mut self, movement: &Movement) -> Result<Option<Entry<'a>>, Stop> {
+        let correction = movement.kind == Kind::Correct;
+        if !correction && movement.kind != Kind::Return {
+            return Ok(None);
+        }
+        let Some(key) = movement.original_request() else { return Ok(None) };
+        if key == movement.request() {
+            return Err(Refusal::OriginalMismatch { field: "kind" }.into());
+        }
+        let request = self.request(key).cloned().unwrap_or_default();
+        let at = request.seq.map(|seq| EntryRef { partition: key.place.partition, seq });
+        let entry = at.map(|at| self.entry(at)).transpose()?;
+        let misfit = entry.as_ref().and_then(|entry| match movement.kind {
+            Kind::Correct => uncorrectable(entry, movement.item, movement.draft.quantity),
+            _ => unreturnable(entry, movement.item),
+        });
+        if let Some(field) = misfit {
+            return Err(Refusal::OriginalMismatch { field }.into());
+        }
+        if correction && request.corrected.is_some() {
             return Err(Refusal::AlreadyCorrected.into());
         }
-        let Some(seq) = original.seq else { return Ok(None) };
-        let entry = self.entry(EntryRef { partition: movement.place.partition, seq })?;
-        let quantity_fits =
-            movement.draft.quantity == 0 || movement.draft.quantity == entry.quantity;
-        let misfits = [
-            ("kind", entry.kind == Kind::Correct),
-            ("sku", entry.item != movement.item),
-            ("quantity", !quantity_fits),
-        ];
-        match misfits.into_iter().find(|(_, misfit)| *misfit) {
-            Some((field, _)) => Err(Refusal::OriginalMismatch { field }.into()),
-            None => Ok(Some(entry)),
-        }
+        Ok(entry)
     }
 
     /// Makes sure that everything is there that undoing `entry` touches.
@@ -120,11 +132,16 @@ impl<'a> Machine<'a> {
     /// Whether the position of `entry` has its history from there on; notes the need if not.
     pub(super) fn has_history(&mut self, entry: &Entry<'_>, from: HistoryFrom) -> bool {
         let key = entry.position();
-        let reaches = reaches(self.position(key), from);
-        if !reaches {
-            self.needs.histories.push((key, from));
+        let position = self.position(key);
+        if reaches(position, from) {
+            return true;
         }
-        reaches
+        // The ledger would find a count again that this batch has just corrected, or would go back
+        // count by count: a history that was too short once is read as a whole.
+        let whole = HistoryFrom::At(Timestamp::MIN);
+        let from = if position.history.is_some() { whole } else { from };
+        self.needs.histories.push((key, from));
+        false
     }
 
     fn is_locked(&mut self, partition: Partition) -> bool {
@@ -134,6 +151,27 @@ impl<'a> Machine<'a> {
         }
         locked
     }
+}
+
+/// The field that keeps `entry` from being the original of a correction. A quantity of 0 fits all.
+pub(super) fn uncorrectable(
+    entry: &Entry<'_>,
+    item: ItemNo,
+    quantity: i64,
+) -> Option<&'static str> {
+    let misfits = [
+        ("kind", entry.kind == Kind::Correct),
+        ("sku", entry.item != item),
+        ("quantity", quantity != 0 && quantity != entry.quantity),
+    ];
+    misfits.into_iter().find(|(_, misfit)| *misfit).map(|(field, _)| field)
+}
+
+/// The field that keeps `entry` from being the original of a return.
+fn unreturnable(entry: &Entry<'_>, item: ItemNo) -> Option<&'static str> {
+    let misfits =
+        [("kind", !matches!(entry.kind, Kind::Sale | Kind::ShipOut)), ("sku", entry.item != item)];
+    misfits.into_iter().find(|(_, misfit)| *misfit).map(|(field, _)| field)
 }
 
 /// The request that a return was linked to.
@@ -156,25 +194,41 @@ fn reaches(position: &Position, from: HistoryFrom) -> bool {
 
 /// The field to name when a key is used for another movement.
 fn differing_field(movement: &Movement, entry: &Entry<'_>) -> &'static str {
-    let occurred_at = movement.draft.occurred_at.unwrap_or(entry.occurred_at);
-    let states =
-        StockState::of(movement.draft.from_state).is_none_or(|from| has_state(entry, from));
+    // Unstated, it occurred when it was recorded, came from where the ledger found it, and corrected
+    // whatever its original was.
+    let draft = &movement.draft;
+    let occurred_at = draft.occurred_at.unwrap_or(entry.recorded_at);
+    let (stated, to) = (StockState::of(draft.from_state), StockState::of(draft.to_state));
+    let legs = movement.kind.legs(stated, to);
+    let from = entry.states.is_none_or(|(from, _)| stated.is_none_or(|stated| stated == from));
+    let to = entry.states.is_none_or(|(_, to)| legs.is_none_or(|(_, stated)| stated == to));
+    let correction = entry.kind == Kind::Correct;
+    let whole = correction && draft.quantity == 0;
+    let original = draft.original.as_ref();
+    let original = original.map_or(("", ""), |(source, key)| (&**source, &**key));
     let differences = [
         ("kind", movement.kind != entry.kind),
         ("sku", movement.item != entry.item),
-        ("quantity", movement.draft.quantity != entry.quantity),
+        ("original", original != (&*entry.original_source, &*entry.original_key)),
+        ("quantity", draft.quantity != entry.quantity && !whole),
         ("occurred_at", occurred_at != entry.occurred_at),
+        ("utc_offset_minutes", draft.utc_offset_minutes != i32::from(entry.utc_offset_minutes)),
         ("channel_id", movement.channel != entry.channel),
-        ("reason", movement.draft.reason != entry.reason),
-        ("document", movement.draft.document != entry.document),
-        ("document_line", movement.draft.document_line != entry.document_line),
-        ("note", movement.draft.note != entry.note),
-        ("from_state", !states),
+        ("reason", draft.reason != entry.reason),
+        ("document", draft.document != entry.document && !correction),
+        ("document_line", draft.document_line != entry.document_line && !correction),
+        ("note", draft.note != entry.note),
+        ("from_state", !from && !correction),
+        ("to_state", !to && !correction),
+        ("reservation_id", draft.reservation_id != entry.reservation_id),
+        ("hold_id", draft.hold_id != entry.hold_id),
+        ("expected_at", draft.expected_at != entry.expected_at),
+        ("group", draft.group != entry.group),
+        (
+            "to_location_id",
+            movement.to_place.is_some_and(|to| entry.counter.map(|other| other.place) != Some(to)),
+        ),
     ];
     let differs = differences.into_iter().find(|(_, differs)| *differs);
     differs.map_or("another field", |(field, _)| field)
-}
-
-fn has_state(entry: &Entry<'_>, state: StockState) -> bool {
-    entry.states.is_some_and(|(from, _)| from == state)
 }

@@ -29,25 +29,22 @@ impl<'a> Machine<'a> {
     }
 
     /// A return that names what was sold, in whatever shop and through whatever channel.
-    pub(super) fn linked_return(&mut self, movement: &'a Movement) -> Result<Posted, Stop> {
+    pub(super) fn linked_return(
+        &mut self,
+        movement: &'a Movement,
+        sold: Option<Entry<'a>>,
+    ) -> Result<Posted, Stop> {
         let mut entry = self.entry_of(movement, Legs::Both)?;
         let Some(key) = movement.original_request() else { return Ok(self.post(entry)) };
         let sale = self.request(key).cloned().unwrap_or_default();
-        match sale.seq {
+        match sold {
             None => entry.flags = entry.flags.with(Flags::AWAITS_ORIGINAL),
-            Some(seq) => {
-                let sold = self.entry(EntryRef { partition: key.place.partition, seq })?;
-                if !matches!(sold.kind, Kind::Sale | Kind::ShipOut) {
-                    return Err(Refusal::OriginalMismatch { field: "kind" }.into());
-                }
-                if sold.item != movement.item {
-                    return Err(Refusal::OriginalMismatch { field: "sku" }.into());
-                }
+            Some(sold) => {
                 let sold_units = if sale.corrected.is_some() { 0 } else { sold.quantity };
                 if sale.returned + movement.draft.quantity > sold_units {
                     entry.flags = entry.flags.with(Flags::OVER_RETURN);
                 }
-                entry.counter = Some(Counter { place: key.place, seq });
+                entry.counter = Some(Counter { place: key.place, seq: sold.seq });
             }
         }
         self.change_request(key, |sale| sale.returned += movement.draft.quantity);
@@ -92,8 +89,7 @@ impl<'a> Machine<'a> {
         let neutral = self.neutralise(&mut entry);
         let line =
             DocumentLine::of(entry.kind, entry.position(), &entry.document, entry.document_line);
-        let (kind, quantity, expected) =
-            (entry.kind, entry.quantity, entry.leg(StockState::Expected));
+        let (kind, expected) = (entry.kind, entry.leg(StockState::Expected));
         let posted = self.append(entry);
         if let Some((change, count)) = neutral {
             self.vary_count(posted.at, change, count);
@@ -101,8 +97,8 @@ impl<'a> Machine<'a> {
         if let Some(line) = line {
             let announcement = self.announcement(&line);
             match kind {
-                Kind::Expect => announcement.announced += quantity,
-                _ => announcement.receipts += 1,
+                Kind::Receipt => announcement.receipts += 1,
+                _ => announcement.announced += expected,
             }
             announcement.expected += expected;
             self.settle_announcement(posted.at, &line);
