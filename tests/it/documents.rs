@@ -1,0 +1,87 @@
+//! Documents say what the code does.
+
+use stockroom::stock::{
+    refusal::{Class, Refusal},
+    time::Timestamp,
+};
+
+/// One of each, in the order of precedence.
+fn refusals() -> Vec<Refusal> {
+    let id = || "x".to_owned();
+    vec![
+        Refusal::KeyInvalid,
+        Refusal::KindInvalid { kind: 99 },
+        Refusal::LocationIdInvalid,
+        Refusal::SkuInvalid,
+        Refusal::FieldInvalid { field: "note" },
+        Refusal::QuantityOutOfRange { quantity: 0 },
+        Refusal::StateInvalid,
+        Refusal::ReasonRequired,
+        Refusal::OriginalRequired,
+        Refusal::ToLocationInvalid,
+        Refusal::LocationUnknown { location_id: id() },
+        Refusal::ChannelUnknown { channel_id: id() },
+        Refusal::KeyReused { field: "sku" },
+        Refusal::OccurredAtOutOfRange { occurred_at: Timestamp(0) },
+        Refusal::NotAStockItem,
+        Refusal::OriginalMismatch { field: "sku" },
+        Refusal::AlreadyCorrected,
+        Refusal::BalanceOutOfRange,
+        Refusal::GroupRefused { group: id() },
+    ]
+}
+
+fn code(class: Class) -> &'static str {
+    match class {
+        Class::InvalidArgument => "INVALID_ARGUMENT",
+        Class::NotFound => "NOT_FOUND",
+        Class::AlreadyExists => "ALREADY_EXISTS",
+        Class::FailedPrecondition => "FAILED_PRECONDITION",
+        Class::Aborted => "ABORTED",
+        Class::OutOfRange => "OUT_OF_RANGE",
+    }
+}
+
+#[test]
+fn the_table_of_rejections_is_the_code_s() {
+    let document = include_str!("../../docs/errors.md");
+    let (_, rejections) = document.split_once("## Why a movement is rejected").unwrap();
+    let (rejections, _) = rejections.split_once("## ").unwrap();
+    let rows = rejections.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let told: Vec<Vec<&str>> =
+        rows.map(|row| row.split('|').skip(1).take(3).map(str::trim).collect()).collect();
+    let mut expected: Vec<Vec<String>> = Vec::new();
+    for refusal in refusals() {
+        let metadata = refusal.metadata();
+        let names: Vec<_> = metadata.iter().map(|(name, _)| *name).collect();
+        let row = [refusal.reason(), code(refusal.class()), &names.join(", ")];
+        expected.push(row.map(str::to_owned).into());
+    }
+    expected.push(["INTERNAL", "INTERNAL", ""].map(str::to_owned).into());
+    assert_eq!(told, expected);
+}
+
+/// Every reason that a call can fail with stands in the sources as a literal.
+#[test]
+fn every_reason_of_a_call_is_in_the_table() {
+    let document = include_str!("../../docs/errors.md");
+    let sources = [
+        include_str!("../../src/api/error.rs"),
+        include_str!("../../src/api/layer.rs"),
+        include_str!("../../src/api/ledger.rs"),
+        include_str!("../../src/api/movements.rs"),
+        include_str!("../../src/api/network.rs"),
+        include_str!("../../src/api/page.rs"),
+    ];
+    let literals = sources.iter().flat_map(|source| source.split('"').skip(1).step_by(2));
+    let reason = |text: &&str| {
+        text.len() > 6
+            && text.contains('_')
+            && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+            && !text.starts_with('_')
+    };
+    let reasons: Vec<_> = literals.filter(reason).collect();
+    assert!(reasons.len() > 20, "found {reasons:?}");
+    let missing: Vec<_> = reasons.iter().filter(|reason| !document.contains(**reason)).collect();
+    assert_eq!(missing, Vec::<&&str>::new());
+}
