@@ -7,11 +7,7 @@ use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt as _};
 
-use crate::{
-    config::LogFormat,
-    ledger::fault::Fault,
-    writer::{Answer, Verdict},
-};
+use crate::config::LogFormat;
 
 /// Movements, by `status` (recorded, duplicate, rejected).
 pub const MOVEMENTS: &str = "stockroom_movements_total";
@@ -83,23 +79,14 @@ fn describe() {
     describe_counter!(POISONED, "Movements that break a constraint of the database");
 }
 
-/// Counts what became of movements.
-pub fn answered(answers: &[Answer]) {
-    let (mut recorded, mut duplicate, mut rejected) = (0, 0, 0);
-    for answer in answers {
-        match &answer.verdict {
-            Verdict::Recorded(_) => recorded += 1,
-            Verdict::Duplicate(_) => duplicate += 1,
-            Verdict::Refused(refusal) => {
-                rejected += 1;
-                counter!(REJECTIONS, "reason" => refusal.reason()).increment(1);
-            }
-            Verdict::Poisoned => rejected += 1,
-        }
-    }
-    counter!(MOVEMENTS, "status" => "recorded").increment(recorded);
-    counter!(MOVEMENTS, "status" => "duplicate").increment(duplicate);
-    counter!(MOVEMENTS, "status" => "rejected").increment(rejected);
+/// Counts movements that were answered alike.
+pub fn answered(status: &'static str, movements: u64) {
+    counter!(MOVEMENTS, "status" => status).increment(movements);
+}
+
+/// Counts a movement that was rejected.
+pub fn rejected(reason: &'static str) {
+    counter!(REJECTIONS, "reason" => reason).increment(1);
 }
 
 /// Measures a batch whose outcome is known.
@@ -109,9 +96,8 @@ pub fn batch_done(commands: usize, took: Duration) {
 }
 
 /// Counts a batch that must be executed again.
-pub fn batch_retried(fault: &Fault) {
+pub fn batch_retried() {
     counter!(BATCH_RETRIES).increment(1);
-    tracing::warn!(fault = fault.chain(), "a batch is executed again");
 }
 
 /// Counts a movement that the database would not take.

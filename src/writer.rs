@@ -225,7 +225,7 @@ impl Pending {
             recorded.replicated &= done.replicated;
         }
         recorded.answers = answers.into_iter().flatten().collect();
-        telemetry::answered(&recorded.answers);
+        count(&recorded.answers);
         Ok(recorded)
     }
 }
@@ -239,4 +239,22 @@ impl Failure {
             Kind::Poisoned | Kind::Broken => Failure::Broken,
         }
     }
+}
+
+fn count(answers: &[Answer]) {
+    let (mut recorded, mut duplicate, mut rejected) = (0, 0, 0);
+    for answer in answers {
+        match &answer.verdict {
+            Verdict::Recorded(_) => recorded += 1,
+            Verdict::Duplicate(_) => duplicate += 1,
+            Verdict::Refused(refusal) => {
+                rejected += 1;
+                telemetry::rejected(refusal.reason());
+            }
+            Verdict::Poisoned => rejected += 1,
+        }
+    }
+    telemetry::answered("recorded", recorded);
+    telemetry::answered("duplicate", duplicate);
+    telemetry::answered("rejected", rejected);
 }

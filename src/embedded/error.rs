@@ -4,8 +4,6 @@ use std::{io, path::PathBuf, process::ExitStatus};
 
 use thiserror::Error;
 
-use super::port;
-
 /// Why the private PostgreSQL and Redis could not be started, stopped or found.
 #[derive(Debug, Error)]
 pub enum EmbeddedError {
@@ -60,8 +58,13 @@ pub enum EmbeddedError {
         uid: u32,
     },
     /// Every port that was tried is in use.
-    #[error("found no free port on 127.0.0.1 from {} to {}", port::PORT_MIN, port::PORT_MAX)]
-    NoFreePort,
+    #[error("found no free port on 127.0.0.1 from {min} to {max}")]
+    NoFreePort {
+        /// Lowest port that was tried.
+        min: u16,
+        /// Highest port that was tried.
+        max: u16,
+    },
     /// A path that cannot be written into a configuration file.
     #[error("'{}' has characters that cannot stand in a configuration file", .path.display())]
     UnusablePath {

@@ -9,10 +9,10 @@ use std::{
 use super::{error::EmbeddedError, files};
 
 /// Lowest port that is tried: below it live well-known services.
-pub(super) const PORT_MIN: u16 = 20_000;
+const PORT_MIN: u16 = 20_000;
 /// Highest port that is tried: the operating systems hand out the ports above it to outgoing
 /// connections, and a cluster's bus port (port + 10000) still fits.
-pub(super) const PORT_MAX: u16 = 32_000;
+const PORT_MAX: u16 = 32_000;
 
 /// How many ports are tried before giving up.
 const TRIES_MAX: usize = 200;
@@ -30,7 +30,7 @@ pub(super) fn choose(file: &Path) -> Result<u16, EmbeddedError> {
             return Ok(port);
         }
     }
-    Err(EmbeddedError::NoFreePort)
+    Err(EmbeddedError::NoFreePort { min: PORT_MIN, max: PORT_MAX })
 }
 
 /// The port of the last start.

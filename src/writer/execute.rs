@@ -75,7 +75,10 @@ pub(super) async fn execute(
         match fault.kind {
             Kind::Poisoned => return bisect(ledger, &partitions, commands, deadline, &fault).await,
             Kind::Broken => return Err(Failure::of(&fault, outcome_unknown)),
-            Kind::Unavailable | Kind::Contended => telemetry::batch_retried(&fault),
+            Kind::Unavailable | Kind::Contended => {
+                telemetry::batch_retried();
+                tracing::warn!(fault = fault.chain(), "a batch is executed again");
+            }
         }
         if Instant::now() + pause >= deadline {
             return Err(Failure::of(&fault, outcome_unknown));
