@@ -91,11 +91,8 @@ pub(crate) async fn entries(
     partition: Partition,
     seqs: &[Seq],
 ) -> Result<Vec<Stored>, Fault> {
-    let chosen = select_entries!(
-        "where partition = $1 and seq = any($2) order by seq",
-        partition.0,
-        seqs
-    );
+    let chosen =
+        select_entries!("where partition = $1 and seq = any($2) order by seq", partition.0, seqs);
     let rows = chosen.fetch_all(connection).await.map_err(Fault::doing("read entries"))?;
     rows.into_iter().map(|row| row.stored(partition)).collect()
 }

@@ -91,11 +91,7 @@ impl Ledger {
         Ok(verified(&folds, difference))
     }
 
-    async fn verify_all(
-        &self,
-        folds: &mut Vec<Fold>,
-        progress: &impl Fn(u64),
-    ) -> Result<(), Stop> {
+    async fn verify_all(&self, folds: &mut Vec<Fold>, progress: &impl Fn(u64)) -> Result<(), Stop> {
         let mut heads = heads(&mut *self.reader().await?).await?;
         folds.extend(heads.iter().map(|head| Fold::new(head.partition)));
         self.advance_all(folds, &heads, progress).await?;
@@ -220,9 +216,7 @@ async fn heads(connection: &mut PgConnection) -> Result<Vec<Head>, Stop> {
     let dense = (0..).take(rows.len());
     let known = |partition| rows.iter().any(|row| row.head.partition.0 == partition);
     match dense.chain(located).find(|&partition| !known(partition)) {
-        Some(lost) => {
-            Err(Stop::Differs(format!("{}: row is missing", head_name(Partition(lost)))))
-        }
+        Some(lost) => Err(Stop::Differs(format!("{}: row is missing", head_name(Partition(lost))))),
         None => Ok(rows.into_iter().map(|row| row.head).collect()),
     }
 }

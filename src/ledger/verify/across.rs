@@ -32,7 +32,8 @@ pub(super) fn returned(folds: &[Fold]) -> Result<Returned, Stop> {
                 }
             }
             let stands = !fold.corrections.contains_key(seq);
-            *returned.entry((partition, *request)).or_default() += if stands { *quantity } else { 0 };
+            *returned.entry((partition, *request)).or_default() +=
+                if stands { *quantity } else { 0 };
         }
     }
     Ok(returned)
@@ -57,7 +58,8 @@ pub(super) fn pair_up(folds: &mut [Fold]) -> Result<(), Stop> {
                 && other.quantity == half.quantity
                 && other.legs + half.legs == 3;
             if !fits {
-                let (name, other) = (entry_name(own, half.seq), entry_name(other_partition, other.seq));
+                let (name, other) =
+                    (entry_name(own, half.seq), entry_name(other_partition, other.seq));
                 return Err(Stop::Differs(format!("{name}: does not fit its other half, {other}")));
             }
         }

@@ -235,7 +235,10 @@ impl Sums {
 
     /// The last count that was not corrected, and SELLABLE by definition: what it counted and what
     /// every uncorrected fact behind it added.
-    pub(super) fn fold(&self, corrections: &FxHashMap<Seq, Seq>) -> (Option<(Timestamp, Seq)>, i64) {
+    pub(super) fn fold(
+        &self,
+        corrections: &FxHashMap<Seq, Seq>,
+    ) -> (Option<(Timestamp, Seq)>, i64) {
         let stands = |fact: &&Fact| !corrections.contains_key(&fact.seq);
         let order = |fact: &Fact| (fact.at, fact.seq);
         let count = self.counts.iter().filter(stands).max_by_key(|count| order(count)).copied();
