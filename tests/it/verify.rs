@@ -3,7 +3,10 @@
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use stockroom::{
     ledger::{Ledger, verify::Verified},
-    stock::movement::{Draft, Kind},
+    stock::{
+        movement::{Draft, Kind},
+        time::{SECOND, Timestamp},
+    },
     writer::Answer,
 };
 
@@ -259,4 +262,47 @@ async fn verification_holds_while_others_write() {
     let verified = verify(&mixture.ledger).await;
     assert_eq!(verified.difference, None);
     assert!(verified.entries > 60 * 90, "{verified:?}");
+}
+
+#[tokio::test]
+async fn what_refers_to_itself_holds() {
+    let mixture = mixture(&fresh_database().await).await;
+    let [a, ..] = &mixture.shops;
+    let answers = mixture
+        .report(vec![
+            correct("c1", draft(Kind::Correct, "c1", a, "tea", 0)),
+            about("b1", draft(Kind::Return, "b1", a, "tea", 1)),
+        ])
+        .await;
+    assert_eq!(verify(&mixture.ledger).await.difference, None, "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_return_that_comes_with_its_sale_of_another_shop_holds() {
+    let mixture = mixture(&fresh_database().await).await;
+    let [a, _, c, _] = &mixture.shops;
+    for round in 0..20 {
+        let key = format!("s{round}");
+        let answers = mixture
+            .report(vec![
+                about(&key, draft(Kind::Return, &format!("b{round}"), c, "tea", 1)),
+                draft(Kind::Sale, &key, a, "tea", 1),
+            ])
+            .await;
+        assert_eq!(verify(&mixture.ledger).await.difference, None, "{answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_return_whose_sale_of_another_shop_was_refused_holds() {
+    let mixture = mixture(&fresh_database().await).await;
+    let [a, _, c, _] = &mixture.shops;
+    let future = Some(Timestamp(mixture.ago(0).unwrap().0 + 3_600 * SECOND));
+    let answers = mixture
+        .report(vec![
+            Draft { occurred_at: future, ..draft(Kind::Sale, "s", a, "tea", 1) },
+            about("s", draft(Kind::Return, "b", c, "tea", 1)),
+        ])
+        .await;
+    assert_eq!(verify(&mixture.ledger).await.difference, None, "{answers:?}");
 }
