@@ -38,7 +38,7 @@ pub async fn run(ledger: &Ledger, json: bool) -> anyhow::Result<bool> {
 
 async fn entries(ledger: &Ledger) -> anyhow::Result<u64> {
     let mut entries = 0;
-    for partition in ledger.partitions().await? {
+    for &partition in ledger.partitions().await? {
         let seq = ledger.head(partition).await?.map_or(0, |(_, seq)| seq);
         entries += u64::try_from(seq).unwrap_or(0);
     }

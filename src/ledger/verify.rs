@@ -123,7 +123,7 @@ impl Ledger {
     /// Catches up with every head, two partitions at a time.
     async fn advance_all(
         &self,
-        folds: &mut Vec<Fold>,
+        folds: &mut [Fold],
         heads: &[Head],
         progress: &impl Fn(u64),
     ) -> Result<(), Stop> {

@@ -1,5 +1,6 @@
 //! The ledger can be spread over many databases by `partition`: here over tables of one database,
 //! where PostgreSQL refuses keys without it, and shows for every statement where it looks.
+#![expect(clippy::disallowed_types, reason = "looks at plans")]
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -1,4 +1,5 @@
 //! Verification finds every change behind the program's back, and nothing else.
+#![expect(clippy::disallowed_types, reason = "changes rows behind the program's back")]
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use stockroom::{
@@ -7,7 +8,7 @@ use stockroom::{
         movement::{Draft, Kind},
         time::{SECOND, Timestamp},
     },
-    writer::Answer,
+    writer::Verdict,
 };
 
 use crate::harness::{
@@ -238,7 +239,7 @@ async fn verification_holds_while_others_write() {
                 });
             }
             let answers = mixture.report(drafts).await;
-            assert!(answers.iter().all(|answer| matches!(answer, Answer::Recorded(_))));
+            assert!(answers.iter().all(|answer| matches!(answer, Verdict::Recorded(_))));
             mixture
                 .post(vec![
                     about(&key(&format!("s0-{a}")), draft(Kind::Return, &key("r"), d, "tea", 1)),

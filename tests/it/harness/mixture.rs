@@ -13,7 +13,7 @@ use stockroom::{
         movement::{Draft, Kind, StockState},
         time::{SECOND, Timestamp},
     },
-    writer::{Answer, DEADLINE_DEFAULT, Report, Writer},
+    writer::{DEADLINE_DEFAULT, Report, Verdict, Writer},
 };
 use tokio::time::Instant;
 
@@ -69,11 +69,11 @@ impl Mixture {
     }
 
     /// Reports all at once and returns what became of each.
-    pub async fn report(&self, drafts: Vec<Draft>) -> Vec<Answer> {
+    pub async fn report(&self, drafts: Vec<Draft>) -> Vec<Verdict> {
         self.report_by("", drafts).await
     }
 
-    async fn report_by(&self, actor: &str, drafts: Vec<Draft>) -> Vec<Answer> {
+    async fn report_by(&self, actor: &str, drafts: Vec<Draft>) -> Vec<Verdict> {
         let report = Report {
             source: SOURCE.to_owned(),
             sent_at: None,
@@ -81,14 +81,15 @@ impl Mixture {
             drafts,
             deadline: Instant::now() + 4 * DEADLINE_DEFAULT,
         };
-        self.writer.record(report).await.unwrap().answers
+        let answers = self.writer.record(report).await.unwrap().answers;
+        answers.into_iter().map(|answer| answer.verdict).collect()
     }
 
     /// A clerk reports one after the other; each must be recorded.
     pub async fn post(&self, drafts: Vec<Draft>) {
         for draft in drafts {
             let answers = self.report_by("clerk", vec![draft]).await;
-            assert!(matches!(*answers, [Answer::Recorded(_)]), "{answers:?}");
+            assert!(matches!(*answers, [Verdict::Recorded(_)]), "{answers:?}");
         }
     }
 
@@ -246,9 +247,9 @@ impl Mixture {
             ])
             .await;
         let [one, two, three, replay, refused] = &*answers else { panic!("{answers:?}") };
-        assert!([one, two, three].iter().all(|answer| matches!(answer, Answer::Recorded(_))));
-        assert!(matches!(replay, Answer::Duplicate(_)), "{replay:?}");
-        assert!(matches!(refused, Answer::Refused(..)), "{refused:?}");
+        assert!([one, two, three].iter().all(|answer| matches!(answer, Verdict::Recorded(_))));
+        assert!(matches!(replay, Verdict::Duplicate(_)), "{replay:?}");
+        assert!(matches!(refused, Verdict::Refused(_)), "{refused:?}");
     }
 }
 
