@@ -7,6 +7,7 @@ pub mod position;
 pub mod rejected;
 pub mod serve;
 mod show;
+pub mod verify;
 
 use std::process::ExitCode;
 

@@ -17,7 +17,7 @@ mod rows;
 mod sql_time;
 pub mod transaction;
 mod transit;
-//pub mod verify;
+pub mod verify;
 mod write;
 
 use std::{str::FromStr as _, sync::Arc, time::Duration};

@@ -45,6 +45,12 @@ pub(crate) enum Defect {
         /// The value.
         value: i64,
     },
+    /// A text that was not stated is null.
+    #[error("column {column} is empty instead of null")]
+    EmptyText {
+        /// The column.
+        column: &'static str,
+    },
     /// The machine was given what it asked for and asked again.
     #[error("the machine keeps asking for more")]
     Endless,

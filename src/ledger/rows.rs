@@ -23,6 +23,8 @@ pub(crate) struct Stored {
     pub checksum: i64,
 }
 
+const UNDERSTAND: &str = "understand a row";
+
 struct Row {
     seq: i64,
     quantity: i64,
@@ -62,32 +64,55 @@ struct Row {
     posting_group: Option<String>,
 }
 
+/// One list of columns for every way to choose entries.
+macro_rules! select_entries {
+    ($filter:literal, $($argument:expr),+) => {
+        sqlx::query_as!(
+            Row,
+            r#"select seq, quantity, sellable_after, reserved_change, reserved_after,
+                   occurred_at as "occurred_at: At", effective_at as "effective_at: At",
+                   recorded_at as "recorded_at: At", checksum, fingerprint, location, item, source,
+                   channel, counter_location,
+                   (select partition from location where location_no = counter_location)
+                       as counter_partition,
+                   kind, legs, from_state, to_state, flags, utc_offset_minutes, document_line,
+                   counter_seq, refers_to_seq, expected_at as "expected_at: At", key, actor,
+                   reason, document, note, reservation_id, hold_id, original_source, original_key,
+                   posting_group
+               from ledger_entry "# + $filter,
+            $($argument),+
+        )
+    };
+}
+
 /// The entries with these sequence numbers, in order; numbers without an entry are passed over.
 pub(crate) async fn entries(
     connection: &mut PgConnection,
     partition: Partition,
     seqs: &[Seq],
 ) -> Result<Vec<Stored>, Fault> {
-    let rows = sqlx::query_as!(
-        Row,
-        r#"select seq, quantity, sellable_after, reserved_change, reserved_after,
-               occurred_at as "occurred_at: At", effective_at as "effective_at: At",
-               recorded_at as "recorded_at: At", checksum, fingerprint, location, item, source,
-               channel, counter_location,
-               (select partition from location where location_no = counter_location)
-                   as counter_partition,
-               kind, legs, from_state, to_state, flags, utc_offset_minutes, document_line,
-               counter_seq, refers_to_seq, expected_at as "expected_at: At", key, actor, reason,
-               document, note, reservation_id, hold_id, original_source, original_key,
-               posting_group
-           from ledger_entry where partition = $1 and seq = any($2) order by seq"#,
-        partition.0,
-        seqs,
-    )
-    .fetch_all(connection)
-    .await
-    .map_err(Fault::doing("read entries"))?;
+    let chosen =
+        select_entries!("where partition = $1 and seq = any($2) order by seq", partition.0, seqs);
+    let rows = chosen.fetch_all(connection).await.map_err(Fault::doing("read entries"))?;
     rows.into_iter().map(|row| row.stored(partition)).collect()
+}
+
+/// The entries behind `after`, up to and with `until`, in order, each with its sequence number. One
+/// that makes no sense costs only itself.
+pub(crate) async fn entries_between(
+    connection: &mut PgConnection,
+    partition: Partition,
+    after: Seq,
+    until: Seq,
+) -> Result<Vec<(Seq, Result<Stored, Fault>)>, Fault> {
+    let chosen = select_entries!(
+        "where partition = $1 and seq > $2 and seq <= $3 order by seq",
+        partition.0,
+        after,
+        until
+    );
+    let rows = chosen.fetch_all(connection).await.map_err(Fault::doing("read entries in order"))?;
+    Ok(rows.into_iter().map(|row| (row.seq, row.stored(partition))).collect())
 }
 
 /// A stored number as one of the core's enumerations.
@@ -97,7 +122,7 @@ pub(crate) fn meaning<T>(
     found: Option<T>,
 ) -> Result<T, Fault> {
     let defect = Defect::Meaningless { column, value: value.into() };
-    found.ok_or_else(|| Fault::defect("understand a row", defect))
+    found.ok_or_else(|| Fault::defect(UNDERSTAND, defect))
 }
 
 impl Row {
@@ -115,9 +140,28 @@ impl Row {
                 let partition = Partition(self.counter_partition.unwrap_or(partition.0));
                 Some(Counter { place: Place { partition, location: LocationNo(location) }, seq })
             }
-            _ => None,
+            (None, None) => None,
+            (location, seq) => {
+                let column = if seq.is_some() { "counter_seq" } else { "counter_location" };
+                let value = seq.or(location.map(i64::from)).unwrap_or(0);
+                return Err(Fault::defect(UNDERSTAND, Defect::Meaningless { column, value }));
+            }
         };
-        let text = |text: Option<String>| Cow::Owned(text.unwrap_or_default());
+        // What a null says is never written in another way, so that no change goes unnoticed.
+        let text = |column, text: Option<String>| match text {
+            None => Ok(Cow::Borrowed("")),
+            Some(text) if text.is_empty() => {
+                Err(Fault::defect(UNDERSTAND, Defect::EmptyText { column }))
+            }
+            Some(text) => Ok(Cow::Owned(text)),
+        };
+        let document_line = match self.document_line {
+            None => 0,
+            Some(line) => {
+                let known = u32::try_from(line).ok().filter(|line| *line > 0);
+                meaning("document_line", line, known)?
+            }
+        };
         let entry = Entry {
             partition,
             seq: self.seq,
@@ -134,16 +178,16 @@ impl Row {
             key: Cow::Owned(self.key),
             fingerprint: self.fingerprint,
             channel: self.channel.map(ChannelNo),
-            actor: text(self.actor),
-            reason: text(self.reason),
-            document: text(self.document),
-            document_line: u32::try_from(self.document_line.unwrap_or(0)).unwrap_or(0),
-            note: text(self.note),
-            reservation_id: text(self.reservation_id),
-            hold_id: text(self.hold_id),
-            original_source: text(self.original_source),
-            original_key: text(self.original_key),
-            group: text(self.posting_group),
+            actor: text("actor", self.actor)?,
+            reason: text("reason", self.reason)?,
+            document: text("document", self.document)?,
+            document_line,
+            note: text("note", self.note)?,
+            reservation_id: text("reservation_id", self.reservation_id)?,
+            hold_id: text("hold_id", self.hold_id)?,
+            original_source: text("original_source", self.original_source)?,
+            original_key: text("original_key", self.original_key)?,
+            group: text("posting_group", self.posting_group)?,
             counter,
             refers_to: self.refers_to_seq,
             expected_at: self.expected_at.map(|at| at.0),

@@ -4,4 +4,6 @@
 mod documents;
 mod embedded;
 mod harness;
+mod shard;
 mod stock;
+mod verify;

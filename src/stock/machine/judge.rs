@@ -76,10 +76,10 @@ impl<'a> Machine<'a> {
         if !correction && movement.kind != Kind::Return {
             return Ok(None);
         }
-        let Some(key) = movement.original_request() else { return Ok(None) };
-        if key == movement.request() {
+        if movement.original_request() == Some(movement.request()) {
             return Err(Refusal::OriginalMismatch { field: "kind" }.into());
         }
+        let Some(key) = self.named_request(movement)? else { return Ok(None) };
         let request = self.request(key).cloned().unwrap_or_default();
         let at = request.seq.map(|seq| EntryRef { partition: key.place.partition, seq });
         let entry = at.map(|at| self.entry(at)).transpose()?;
@@ -94,6 +94,24 @@ impl<'a> Machine<'a> {
             return Err(Refusal::AlreadyCorrected.into());
         }
         Ok(entry)
+    }
+
+    /// What a correction or a return refers to: the request that was found for it, or, if that is not
+    /// posted after all, the one at its own location. There it waits, as its entry says of no other.
+    pub(super) fn named_request(
+        &mut self,
+        movement: &Movement,
+    ) -> Result<Option<RequestKey>, Stop> {
+        let Some(key) = movement.original_request() else { return Ok(None) };
+        let own = RequestKey { place: movement.place, ..key };
+        if key == own || self.request(key).is_some_and(|request| request.seq.is_some()) {
+            return Ok(Some(key));
+        }
+        if self.request(own).is_none() {
+            self.needs.requests.insert(own);
+            return Err(Stop::Unread);
+        }
+        Ok(Some(own))
     }
 
     /// Makes sure that everything is there that undoing `entry` touches.

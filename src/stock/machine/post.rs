@@ -35,7 +35,7 @@ impl<'a> Machine<'a> {
         sold: Option<Entry<'a>>,
     ) -> Result<Posted, Stop> {
         let mut entry = self.entry_of(movement, Legs::Both)?;
-        let Some(key) = movement.original_request() else { return Ok(self.post(entry)) };
+        let Some(key) = self.named_request(movement)? else { return Ok(self.post(entry)) };
         let sale = self.request(key).cloned().unwrap_or_default();
         match sold {
             None => entry.flags = entry.flags.with(Flags::AWAITS_ORIGINAL),
