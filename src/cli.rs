@@ -35,6 +35,8 @@ enum Command {
     Migrate(migrate::MigrateArgs),
     /// Sends a file of movements to a server
     Import(import::ImportArgs),
+    /// Recomputes the whole ledger from its entries and names the first row that differs
+    Verify(verify::VerifyArgs),
     /// Lists entries of the ledger
     Entries(entries::EntriesArgs),
     /// Shows the balances of one item at one location
@@ -50,6 +52,7 @@ impl Cli {
             Command::Serve(config) => serve::run(config).await.map(|()| 0),
             Command::Migrate(args) => migrate::run(args).await.map(|()| 0),
             Command::Import(args) => import::run(args).await.map(import::Outcome::exit_code),
+            Command::Verify(args) => verify::run(args).await.map(|holds| u8::from(!holds)),
             Command::Entries(args) => entries::run(args).await.map(|()| 0),
             Command::Position(args) => position::run(args).await.map(|()| 0),
             Command::Rejected(args) => rejected::run(args).await.map(|()| 0),

@@ -3,23 +3,30 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use crate::ledger::{Ledger, verify::Verified};
+use crate::{
+    cli::connect,
+    config::DatabaseConfig,
+    ledger::{Ledger, verify::Verified},
+};
 
-/// What `stockroom verify` takes beside the connection.
-#[derive(Clone, Copy, Debug, clap::Args)]
+/// Which ledger.
+#[derive(Clone, Debug, clap::Args)]
 pub struct VerifyArgs {
-    /// Print one JSON object instead of text
+    #[command(flatten)]
+    databases: DatabaseConfig,
+    /// Prints one JSON object
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 }
 
 /// Verifies and prints. Returns whether everything fits, which decides on the exit code.
 ///
 /// # Errors
 /// The database is away, or was not prepared.
-pub async fn run(ledger: &Ledger, json: bool) -> anyhow::Result<bool> {
+pub async fn run(args: VerifyArgs) -> anyhow::Result<bool> {
+    let ledger = connect(&args.databases)?;
     // Hidden by itself where standard error is no terminal.
-    let bar = ProgressBar::new(entries(ledger).await?).with_style(style());
+    let bar = ProgressBar::new(entries(&ledger).await?).with_style(style());
     let verified = ledger
         .verify(|entries| {
             // What is written meanwhile is verified too.
@@ -28,7 +35,7 @@ pub async fn run(ledger: &Ledger, json: bool) -> anyhow::Result<bool> {
         })
         .await?;
     bar.finish_and_clear();
-    if json {
+    if args.json {
         println!("{}", as_json(&verified));
     } else {
         print!("{}", as_text(&verified));
