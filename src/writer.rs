@@ -163,12 +163,17 @@ impl Writer {
     pub async fn submit(&self, report: Report) -> Result<Pending, Failure> {
         let deadline = report.deadline;
         let resolved = self.resolve(report).await.map_err(|fault| Failure::of(&fault, false))?;
-        let Resolved { answers, commands } = resolved;
+        let Resolved { answers, commands, together } = resolved;
         let mut parts: FxHashMap<BTreeSet<Partition>, (Vec<usize>, Vec<Command>)> =
             FxHashMap::default();
-        for (lines, command) in commands {
+        let partitions = |command: &Command| -> BTreeSet<Partition> {
             let places = command.movements().iter().flat_map(|movement| movement.places());
-            let part = parts.entry(places.map(|place| place.partition).collect()).or_default();
+            places.map(|place| place.partition).collect()
+        };
+        let all = commands.iter().flat_map(|(_, command)| partitions(command)).collect();
+        for (lines, command) in commands {
+            let own = if together { BTreeSet::clone(&all) } else { partitions(&command) };
+            let part = parts.entry(own).or_default();
             part.0.extend(lines);
             part.1.push(command);
         }

@@ -28,6 +28,8 @@ pub(super) struct Resolved {
     pub answers: Vec<Option<Answer>>,
     /// The others, with the lines of their movements.
     pub commands: Vec<(Vec<usize>, Command)>,
+    /// Whether one line refers to another one elsewhere, so that they must be decided in order.
+    pub together: bool,
 }
 
 /// The names of one line, resolved.
@@ -78,9 +80,9 @@ impl Writer {
                 }
             }
         }
-        originals.resolve_within(&mut movements, &sender.source);
+        let together = originals.resolve_within(&mut movements, &sender.source);
         let commands = group(movements, &mut answers);
-        Ok(Resolved { answers, commands })
+        Ok(Resolved { answers, commands, together })
     }
 
     /// Makes every name known that exists, and gives numbers to new items. An item appears only with a
@@ -186,17 +188,18 @@ impl Originals {
         }
     }
 
-    /// A return may come in the same report as its sale.
-    fn resolve_within(&self, movements: &mut [(usize, Movement)], source: &str) {
+    /// A return may come in the same report as its sale. Returns whether one does, from elsewhere.
+    fn resolve_within(&self, movements: &mut [(usize, Movement)], source: &str) -> bool {
         let unresolved = |movement: &Movement| {
             let original = movement.original.filter(|_| movement.kind == Kind::Return);
             original.filter(|original| original.place.is_none()).map(|original| original.digest)
         };
         if !movements.iter().any(|(_, movement)| unresolved(movement).is_some()) {
-            return;
+            return false;
         }
         let places: HashMap<_, _> =
             movements.iter().map(|(_, movement)| (movement.digest, movement.place)).collect();
+        let mut elsewhere = false;
         for (_, movement) in movements {
             let Some(digest) = unresolved(movement) else { continue };
             let sent_by = movement.draft.original.as_ref().map(|(source, _)| &**source);
@@ -204,8 +207,10 @@ impl Originals {
                 && sent_by == Some(source)
             {
                 original.place = Some(place);
+                elsewhere |= place != movement.place;
             }
         }
+        elsewhere
     }
 }
 
