@@ -5,5 +5,6 @@ mod documents;
 mod embedded;
 mod harness;
 mod shard;
+mod replays;
 mod stock;
 mod verify;

@@ -1,11 +1,15 @@
 //! Whole files through the real program: server, importer and check as processes of their own.
 //! Runs that need the real data are skipped, and say so, where DATA names no folder with it.
 
-use std::path::{Path, PathBuf};
+#![expect(clippy::disallowed_types, reason = "looks into the database while a replay runs")]
 
-use serde_json::Value;
+use std::{path::Path, process::Stdio};
 
-use crate::harness::process::{Program, run_json};
+use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
+use stockroom::ledger::Ledger;
+
+use crate::harness::{binary::Binary, databases::fresh_database, server::eventually};
 
 /// Units over all positions after the UCI file, and its classes (Chen, D. (2015), Online Retail, UCI
 /// Machine Learning Repository, doi 10.24432/C5BW33).
@@ -13,24 +17,48 @@ const UCI_UNITS: i64 = 174_343;
 const UCI_POSTED: i64 = 538_963;
 const UCI_NOT_STOCK: i64 = 2_946;
 
-fn data(file: &str) -> Option<PathBuf> {
+fn data(file: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "DATA belongs to the tests, not to the program")]
     let path = std::env::var_os("DATA").map(|folder| Path::new(&folder).join(file));
     let found = path.filter(|path| path.exists());
     if found.is_none() {
         eprintln!("skipped: no {file} in DATA");
     }
-    found
+    found.map(|path| path.to_str().unwrap().to_owned())
 }
 
-fn import(server: &Program, arguments: &[&str]) -> Value {
-    run_json(&[&["import"], arguments, &["--addr", &server.addr(), "--json"]].concat())
+/// Runs a command of the real program to its end; its last line on standard output.
+async fn run(arguments: &[&str]) -> (bool, Value) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_stockroom"));
+    for variable in ["DATABASE_URL", "REDIS_URL", "STOCKROOM_DATA_DIR"] {
+        command.env_remove(variable);
+    }
+    let output = command.args(arguments).stderr(Stdio::inherit()).output().await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let last = text.lines().last().and_then(|line| serde_json::from_str(line).ok());
+    (output.status.success(), last.unwrap_or_default())
 }
 
-fn verify(server: &Program) -> Value {
-    let verified = run_json(&["verify", "--json", "--data-dir", server.data_dir()]);
-    assert_eq!(verified["ok"], true, "{verified}");
+async fn import(addr: &str, arguments: &[&str]) -> Value {
+    let (ok, summary) =
+        run(&[&["import"], arguments, &["--addr", addr, "--json"]].concat()).await;
+    assert!(ok, "{summary}");
+    summary
+}
+
+async fn verify(database_url: &str) -> Value {
+    let (ok, verified) = run(&["verify", "--json", "--database-url", database_url]).await;
+    assert!(ok && verified["ok"] == true, "{verified}");
     verified
+}
+
+/// A server on a new database, and where it listens.
+async fn serve() -> (Binary, String, String) {
+    let database_url = fresh_database().await;
+    Ledger::migrate(&database_url, 4).await.unwrap();
+    let server = Binary::start(&database_url).await;
+    let addr = format!("http://{}", server.address);
+    (server, database_url, addr)
 }
 
 fn assert_uci(summary: &Value) {
@@ -39,60 +67,68 @@ fn assert_uci(summary: &Value) {
     assert_eq!(summary["rejected"].as_object().unwrap().len(), 1, "{summary}");
 }
 
-fn uci(variant: &[&str]) {
+async fn uci(variant: &[&str]) {
     let Some(file) = data("uci_online_retail.csv.zst") else { return };
-    let server = Program::serve();
-    let arguments = [&["uci", file.to_str().unwrap(), "--opening", "minimal"], variant].concat();
-    assert_uci(&import(&server, &arguments));
-    assert_eq!(verify(&server)["sellable"], UCI_UNITS);
+    let (_server, database_url, addr) = serve().await;
+    let arguments = [&["uci", &*file, "--opening", "minimal"], variant].concat();
+    assert_uci(&import(&addr, &arguments).await);
+    assert_eq!(verify(&database_url).await["sellable"], UCI_UNITS);
 }
 
-#[test]
-fn uci_in_the_order_of_the_file() {
-    uci(&[]);
+#[tokio::test(flavor = "multi_thread")]
+async fn uci_in_the_order_of_the_file() {
+    uci(&[]).await;
 }
 
-#[test]
-fn uci_shuffled_and_with_resends() {
-    uci(&["--shuffle", "7", "--duplicate", "5"]);
+#[tokio::test(flavor = "multi_thread")]
+async fn uci_shuffled_and_with_resends() {
+    uci(&["--shuffle", "7", "--duplicate", "5"]).await;
 }
 
 /// The server is killed in the middle of the import and started again; the import, cut off as well, is
 /// run a second time.
-#[test]
-fn uci_after_kill_9_of_the_server_in_the_middle() {
+#[tokio::test(flavor = "multi_thread")]
+async fn uci_after_kill_9_of_the_server_in_the_middle() {
     let Some(file) = data("uci_online_retail.csv.zst") else { return };
-    let mut server = Program::serve();
-    let addr = server.addr();
-    let arguments = ["import", "uci", file.to_str().unwrap(), "--opening", "minimal"];
-    let arguments = [&arguments[..], &["--addr", &addr, "--retry-for", "1s", "--json"]].concat();
-    let mut first = Program::start(&arguments);
-    server.wait_for_entries(100_000);
-    server.kill_9();
-    assert!(!first.wait().success(), "the first import outlived its server");
-    server.restart();
-    let summary = import(&server, &["uci", file.to_str().unwrap(), "--opening", "minimal"]);
+    let (mut server, database_url, addr) = serve().await;
+    let arguments = ["uci", &*file, "--opening", "minimal"];
+    let cut_off = [&["import"], &arguments[..], &["--addr", &addr, "--retry-for", "1s"]].concat();
+    let (first, ()) = tokio::join!(run(&cut_off), async {
+        eventually("a part is in the ledger", || async {
+            (entries(&database_url).await > 100_000).then_some(())
+        })
+        .await;
+        server.kill();
+    });
+    assert!(!first.0, "the import outlived its server");
+    assert!(entries(&database_url).await < UCI_POSTED, "nothing was left to import");
+    let server = Binary::start(&database_url).await;
+    let summary = import(&format!("http://{}", server.address), &arguments).await;
     assert_uci(&summary);
     assert!(summary["duplicates"].as_i64().unwrap() > 90_000, "{summary}");
-    assert_eq!(verify(&server)["sellable"], UCI_UNITS);
+    assert_eq!(verify(&database_url).await["sellable"], UCI_UNITS);
 }
 
 /// Complete Journey 2.0, 84.51 degrees, CC0.
-#[test]
-fn the_complete_journey_year() {
-    let (Some(transactions), Some(products)) = (
-        data("completejourney_transactions.csv.zst"),
-        data("completejourney_products.csv.zst"),
-    ) else {
+#[tokio::test(flavor = "multi_thread")]
+async fn the_complete_journey_year() {
+    let (Some(transactions), Some(products)) =
+        (data("completejourney_transactions.csv.zst"), data("completejourney_products.csv.zst"))
+    else {
         return;
     };
-    let server = Program::serve();
-    let files = ["completejourney", transactions.to_str().unwrap(), products.to_str().unwrap()];
-    let summary = import(&server, &[&files[..], &["--opening", "sum"]].concat());
-    assert_eq!(summary["by_kind"], serde_json::json!({ "SALE": 1_441_876 }), "{summary}");
+    let (_server, database_url, addr) = serve().await;
+    let arguments = ["completejourney", &*transactions, &*products, "--opening", "sum"];
+    let summary = import(&addr, &arguments).await;
+    assert_eq!(summary["by_kind"], json!({ "SALE": 1_441_876 }), "{summary}");
     assert_eq!(summary["dropped"], 4_836, "{summary}");
-    let rejected =
-        serde_json::json!({ "NOT_A_STOCK_ITEM": 14_697 + 3_833, "QUANTITY_OUT_OF_RANGE": 4_065 });
+    let rejected = json!({ "NOT_A_STOCK_ITEM": 14_697 + 3_833, "QUANTITY_OUT_OF_RANGE": 4_065 });
     assert_eq!(summary["rejected"], rejected, "{summary}");
-    assert_eq!(verify(&server)["sellable"], 0);
+    assert_eq!(verify(&database_url).await["sellable"], 0);
+}
+
+async fn entries(database_url: &str) -> i64 {
+    let mut connection = PgConnection::connect(database_url).await.unwrap();
+    let query = "select coalesce(sum(seq), 0)::bigint from ledger_head";
+    sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
 }
