@@ -1,4 +1,11 @@
 //! What the tests share.
 
+pub mod binary;
 pub mod databases;
 pub mod mixture;
+pub mod errors;
+pub mod movements;
+pub mod proxy;
+pub mod raw;
+pub mod server;
+pub mod web;

@@ -1,10 +1,13 @@
 //! The integration tests, one binary. What needs a server starts a real one.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod commit;
 mod documents;
 mod embedded;
+mod failures;
 mod harness;
-mod shard;
 mod replays;
+mod services;
+mod shard;
 mod stock;
 mod verify;

@@ -47,13 +47,25 @@ static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 /// Creates an empty database that nobody else uses, and returns its address.
 pub async fn fresh_database() -> String {
+    create_database("").await
+}
+
+/// Creates a copy of a database, to which nobody may be connected.
+pub async fn copy_of(database_url: &str) -> String {
+    let name = database_url.rsplit('/').next().unwrap_or_default();
+    let name = name.split('?').next().unwrap_or_default();
+    create_database(&format!("template {name}")).await
+}
+
+async fn create_database(how: &str) -> String {
     let servers = servers().await;
     let number = DATABASES.fetch_add(1, Ordering::Relaxed);
     let name = format!("test_{}_{number}", std::process::id());
     let mut connection =
         PgConnection::connect(&servers.database_url).await.expect("the test server answers");
     // A server of the developer's own may still have it from another process with this id.
-    for statement in [format!("drop database if exists {name}"), format!("create database {name}")]
+    for statement in
+        [format!("drop database if exists {name}"), format!("create database {name} {how}")]
     {
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
             .execute(&mut connection)
@@ -62,6 +74,31 @@ pub async fn fresh_database() -> String {
     }
     connection.close().await.expect("the connection closes");
     with_database(&servers.database_url, &name)
+}
+
+/// Does something to a database behind the server's back.
+pub async fn execute(database_url: &str, statement: &str) {
+    let mut connection = PgConnection::connect(database_url).await.expect("it answers");
+    let statement = sqlx::AssertSqlSafe(statement.to_owned());
+    sqlx::raw_sql(statement).execute(&mut connection).await.expect("the statement is good");
+    connection.close().await.expect("the connection closes");
+}
+
+/// What one statement answers with one number.
+pub async fn number(database_url: &str, query: &str) -> i64 {
+    let mut connection = PgConnection::connect(database_url).await.expect("it answers");
+    let query = sqlx::AssertSqlSafe(query.to_owned());
+    let number = sqlx::query_scalar(query).fetch_one(&mut connection).await.expect("a number");
+    connection.close().await.expect("the connection closes");
+    number
+}
+
+/// Holds the head of every partition until it is dropped, as a server that is slow would.
+pub async fn lock_heads(database_url: &str) -> PgConnection {
+    let mut connection = PgConnection::connect(database_url).await.expect("it answers");
+    let lock = "begin; select seq from ledger_head order by partition for update";
+    sqlx::raw_sql(lock).execute(&mut connection).await.expect("nobody else holds them");
+    connection
 }
 
 /// The address of the Redis of the tests. It is shared: use a key prefix of your own.

@@ -1,0 +1,4 @@
+//! Group commit against faults.
+
+mod database;
+mod processes;

@@ -1,0 +1,8 @@
+//! The services as their users see them.
+
+mod entries;
+mod network;
+mod positions;
+mod rejected;
+mod surroundings;
+mod sync;
