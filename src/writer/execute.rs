@@ -117,7 +117,9 @@ async fn attempt(
         }
         *planned = first_answers(plan.outcomes.clone(), planned);
         batch.write(&plan, book.now).await?;
-        return Ok(Attempt::Done(std::mem::take(planned), batch.commit().await?));
+        // Only a COMMIT that is known makes the plan ours to take: after any other it is needed again.
+        let committed = batch.commit().await?;
+        return Ok(Attempt::Done(std::mem::take(planned), committed));
     }
     Err(Fault::endless())
 }
