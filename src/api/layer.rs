@@ -15,7 +15,7 @@ use tonic::{
 };
 use tower::{Layer, Service};
 
-use crate::api::error::{deadline_exceeded, status};
+use crate::api::error::{deadline_exceeded, invalid, status};
 
 /// The answer must leave this long before the caller stops waiting for it, or a tenth of the
 /// caller's time-out if that is less. Also keeps the transport from answering CANCELLED instead.
@@ -103,11 +103,14 @@ fn with_details(response: Response<Body>) -> Response<Body> {
 /// Errors of the transport know nothing of details; a message that it could not decode is the
 /// caller's mistake, not ours.
 pub(crate) fn explained(bare: &Status) -> Status {
-    let (code, reason) = match bare.code() {
-        Code::Unimplemented => (Code::Unimplemented, "METHOD_UNKNOWN"),
-        Code::OutOfRange | Code::ResourceExhausted => (Code::InvalidArgument, "MESSAGE_TOO_LARGE"),
-        Code::Internal | Code::Unknown => (Code::InvalidArgument, "MESSAGE_MALFORMED"),
-        code => (code, "TRANSPORT"),
-    };
-    status(code, reason, bare.message(), &[])
+    match bare.code() {
+        Code::Unimplemented => status(Code::Unimplemented, "METHOD_UNKNOWN", bare.message(), &[]),
+        Code::OutOfRange | Code::ResourceExhausted => {
+            invalid("MESSAGE_TOO_LARGE", "message", "must be at most 4 MiB")
+        }
+        Code::Internal | Code::Unknown => {
+            invalid("MESSAGE_MALFORMED", "message", "is not a protobuf message of this method")
+        }
+        code => status(code, "TRANSPORT", bare.message(), &[]),
+    }
 }
