@@ -31,7 +31,10 @@ pub(crate) fn decode(list: &str, token: &str) -> Result<Option<String>, Status> 
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     let last = text.as_deref().and_then(|text| text.split_once('\n'));
     match last {
-        Some((of, last)) if of == list => Ok(Some(last.to_owned())),
+        // The database could not even compare a text with control characters.
+        Some((of, last)) if of == list && !last.contains(char::is_control) => {
+            Ok(Some(last.to_owned()))
+        }
         _ => Err(malformed()),
     }
 }
