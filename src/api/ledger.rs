@@ -31,6 +31,7 @@ use crate::{
         ids::{ItemNo, Partition, Place, PositionKey, Seq, is_identifier, is_key, is_sku, is_text},
         movement::NOTE_CHARS_MAX,
         position::Position,
+        time::Timestamp,
     },
 };
 
@@ -91,11 +92,10 @@ impl LedgerService for Api {
         let rows_max = page::rows_max(request.page_size)?;
         let after = page::decode(REJECTED, &request.page_token)?;
         let after = after.map(|last| Uuid::parse_str(&last).map_err(|_| page::malformed()));
-        let stated = |text: String| (!text.is_empty()).then_some(text);
         let filter = RejectedFilter {
             source: optional(request.source, "source", is_identifier)?,
             location_id: optional(request.location_id, "location_id", is_identifier)?,
-            reason: stated(request.reason).filter(|reason| is_key(reason)),
+            reason: optional(request.reason, "reason", is_key)?,
             state: rejected_state(request.state)?,
         };
         let after = after.transpose()?.unwrap_or(Uuid::nil());
@@ -191,6 +191,10 @@ impl Api {
         if as_of.is_some() && !token.is_empty() {
             return Err(invalid("AS_OF_AMBIGUOUS", "token", "excludes as_of"));
         }
+        let as_of = as_of.map(wire::time_in);
+        if as_of == Some(Timestamp::MIN) {
+            return Err(invalid("TIME_INVALID", "as_of", "is not a time"));
+        }
         let mut pairs = Vec::with_capacity(refs.len());
         for PositionRef { location_id, sku } in refs {
             if !is_sku(&sku) {
@@ -207,7 +211,7 @@ impl Api {
             (Some(as_of), _) => {
                 let mut seqs = BTreeMap::new();
                 for partition in partitions {
-                    let seq = self.ledger.seq_at(partition, wire::time_in(as_of)).await?;
+                    let seq = self.ledger.seq_at(partition, as_of).await?;
                     seqs.insert(partition, seq);
                 }
                 (self.positions_at(&keys, &seqs).await?, false)
