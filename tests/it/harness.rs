@@ -2,8 +2,8 @@
 
 pub mod binary;
 pub mod databases;
-pub mod mixture;
 pub mod errors;
+pub mod mixture;
 pub mod movements;
 pub mod proxy;
 pub mod raw;
