@@ -27,6 +27,8 @@ pub struct FoundRequest {
     pub place: Place,
     /// Whether it is posted; if not, it is only awaited there.
     pub posted: bool,
+    /// When it was posted.
+    pub recorded_at: Option<Timestamp>,
     /// Where its other half is.
     pub counter_place: Option<Place>,
 }
@@ -239,7 +241,8 @@ async fn find_requests(
     digests: &[Uuid],
 ) -> Result<Vec<FoundRequest>, Fault> {
     let rows = sqlx::query!(
-        r#"select r.digest, r.location, r.seq, e.counter_location as "counter_location?",
+        r#"select r.digest, r.location, r.seq, e.recorded_at as "recorded_at?: At",
+               e.counter_location as "counter_location?",
                (select l.partition from location l where l.location_no = e.counter_location)
                    as counter_partition
            from request r
@@ -259,6 +262,7 @@ async fn find_requests(
             digest: Digest(row.digest.as_u128()),
             place: place(partition, row.location),
             posted: row.seq.is_some(),
+            recorded_at: row.recorded_at.map(|at| at.0),
             counter_place: row
                 .counter_partition
                 .zip(row.counter_location)

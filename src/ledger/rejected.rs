@@ -5,7 +5,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::{
-    ledger::{Ledger, fault::Fault, sql_time::At},
+    ledger::{Ledger, directory::Known, fault::Fault, queries::FoundRequest, sql_time::At},
     stock::{hash::Digest, time::Timestamp},
 };
 
@@ -91,6 +91,14 @@ struct Row {
     note: Option<String>,
 }
 
+/// What is looked for in the ledger.
+struct OpenRow {
+    id: Uuid,
+    digest: Digest,
+    location_id: Option<String>,
+    rejected_at: Timestamp,
+}
+
 impl Ledger {
     /// Keeps movements: one row per source and key. One that is rejected again gets its new reason and
     /// is open again.
@@ -160,18 +168,36 @@ impl Ledger {
         let mut connection = self.reader().await?;
         let mut after = Uuid::nil();
         loop {
-            let open = open_digests(&mut connection, after).await?;
+            let open = open_rows(&mut connection, after).await?;
             let Some(last) = open.last() else { return Ok(()) };
-            after = last.0;
-            let digests: Vec<_> = open.iter().map(|(_, digest)| *digest).collect();
+            after = last.id;
+            let digests: Vec<_> = open.iter().map(|row| row.digest).collect();
             let found = self.find_requests(&digests).await?;
-            let posted = |digest| found.iter().any(|f| f.posted && f.digest == digest);
-            let ids: Vec<_> =
-                open.iter().filter(|(_, digest)| posted(*digest)).map(|(id, _)| *id).collect();
+            let stated: Vec<_> = open.iter().filter_map(|row| row.location_id.as_deref()).collect();
+            self.directory().find_locations(&stated).await?;
+            let ids: Vec<_> = {
+                let known = self.directory().known();
+                let posted = |row: &OpenRow| {
+                    found
+                        .iter()
+                        .any(|found| found.digest == row.digest && row.became(found, &known))
+                };
+                open.iter().filter(|row| posted(row)).map(|row| row.id).collect()
+            };
             if !ids.is_empty() {
                 resolve(&mut connection, &ids).await?;
             }
         }
+    }
+}
+
+impl OpenRow {
+    /// Whether `found`, of the same source and key, is this movement sent again: at its location, and
+    /// not recorded before it was rejected.
+    fn became(&self, found: &FoundRequest, known: &Known) -> bool {
+        let here = |id: &String| known.place(id) == Some(found.place);
+        self.location_id.as_ref().is_none_or(here)
+            && found.recorded_at.is_some_and(|recorded_at| recorded_at >= self.rejected_at)
     }
 }
 
@@ -283,21 +309,26 @@ async fn read(pool: &PgPool, id: Uuid) -> Result<Option<Rejected>, Fault> {
     Ok(row.map(Row::rejected))
 }
 
-async fn open_digests(
-    connection: &mut PgConnection,
-    after: Uuid,
-) -> Result<Vec<(Uuid, Digest)>, Fault> {
+async fn open_rows(connection: &mut PgConnection, after: Uuid) -> Result<Vec<OpenRow>, Fault> {
     let rows = sqlx::query!(
-        "select rejected_movement_id, digest from rejected_movement
-         where state = 1 and rejected_movement_id > $1 and reason <> 'KEY_REUSED'
-         order by rejected_movement_id limit 1000",
+        r#"select rejected_movement_id, digest, location_id, rejected_at as "rejected_at: At"
+           from rejected_movement
+           where state = 1 and rejected_movement_id > $1 and reason <> 'KEY_REUSED'
+           order by rejected_movement_id limit 1000"#,
         after,
     )
     .fetch_all(connection)
     .await
     .map_err(Fault::doing("read open rejected movements"))?;
-    let pair = |(id, digest): (Uuid, Uuid)| (id, Digest(digest.as_u128()));
-    Ok(rows.into_iter().map(|row| pair((row.rejected_movement_id, row.digest))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| OpenRow {
+            id: row.rejected_movement_id,
+            digest: Digest(row.digest.as_u128()),
+            location_id: row.location_id,
+            rejected_at: row.rejected_at.0,
+        })
+        .collect())
 }
 
 async fn resolve(connection: &mut PgConnection, ids: &[Uuid]) -> Result<(), Fault> {
