@@ -1,5 +1,7 @@
 //! Names of things: the narrow numbers that the ledger stores, and what a text identifier may be.
 
+use crate::stock::hash::StableHash;
+
 /// Longest identifier, item code, key, document or group, in bytes (all are ASCII).
 pub const ID_BYTES_MAX: usize = 64;
 
@@ -51,6 +53,20 @@ pub struct EntryRef {
     pub partition: Partition,
     /// The sequence number.
     pub seq: Seq,
+}
+
+impl ItemNo {
+    /// Stands for an item that has no number yet: the same for the same code, and never stored.
+    pub fn provisional(sku: &str) -> ItemNo {
+        let mut hash = StableHash::new("item");
+        hash.text(sku);
+        ItemNo((hash.finish_i64() as i32) | i32::MIN)
+    }
+
+    /// Whether it only stands for an item.
+    pub fn is_provisional(self) -> bool {
+        self.0 < 0
+    }
 }
 
 /// Whether `text` is an identifier: `[A-Za-z0-9._:/-]{1,64}`.

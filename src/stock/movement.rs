@@ -159,6 +159,14 @@ impl Command {
     }
 
     /// Its movements, in order.
+    pub fn movements_mut(&mut self) -> &mut [Movement] {
+        match self {
+            Command::One(movement) => std::slice::from_mut(movement),
+            Command::Group(movements) => movements,
+        }
+    }
+
+    /// Its movements, in order.
     pub fn into_movements(self) -> Vec<Movement> {
         match self {
             Command::One(movement) => vec![movement],

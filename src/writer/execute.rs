@@ -42,6 +42,8 @@ enum Attempt {
     Done(Vec<Outcome>, Committed),
     /// Something that it refers to is in a partition that was not locked.
     Widen(BTreeSet<Partition>),
+    /// Items that appear with it have their numbers now.
+    Numbered,
 }
 
 /// Executes the same batch with the same keys until it is known to be in or out, or the deadline
@@ -49,7 +51,7 @@ enum Attempt {
 pub(super) async fn execute(
     ledger: &Ledger,
     partitions: &[Partition],
-    commands: &[Command],
+    commands: &mut [Command],
     deadline: Instant,
 ) -> Result<Done, Failure> {
     let mut partitions = partitions.to_vec();
@@ -68,6 +70,7 @@ pub(super) async fn execute(
                 partitions.dedup();
                 continue;
             }
+            Ok(Attempt::Numbered) => continue,
             Err(fault) => fault,
         };
         // Once a plan was made, a fault may have struck in COMMIT.
@@ -81,7 +84,11 @@ pub(super) async fn execute(
             }
         }
         if Instant::now() + pause >= deadline {
-            return Err(Failure::of(&fault, outcome_unknown));
+            return Err(match fault.kind {
+                // Nothing is wrong but that others were before it until its time was up.
+                Kind::Contended if !outcome_unknown => Failure::DeadlineExceeded,
+                _ => Failure::of(&fault, outcome_unknown),
+            });
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
@@ -91,11 +98,14 @@ pub(super) async fn execute(
 async fn attempt(
     ledger: &Ledger,
     partitions: &[Partition],
-    commands: &[Command],
+    commands: &mut [Command],
     deadline: Instant,
     planned: &mut Vec<Outcome>,
 ) -> Result<Attempt, Fault> {
     let mut batch = ledger.begin(partitions, deadline).await?;
+    // Under the lock: what was recorded before of an item is only found by its number.
+    number_items(ledger, commands).await?;
+    let commands = &*commands;
     let mut book = batch.book();
     let mut needs = Needs::of(commands);
     for _ in 0..ROUNDS_MAX {
@@ -115,6 +125,12 @@ async fn attempt(
             batch.roll_back().await?;
             return Ok(Attempt::Done(plan.outcomes, Committed::nothing()));
         }
+        let new = new_items(commands, &plan.outcomes);
+        if !new.is_empty() {
+            batch.roll_back().await?;
+            ledger.directory().add_items(&new.into_iter().collect::<Vec<_>>()).await?;
+            return Ok(Attempt::Numbered);
+        }
         *planned = first_answers(plan.outcomes.clone(), planned);
         batch.write(&plan, book.now).await?;
         // Only a COMMIT that is known makes the plan ours to take: after any other it is needed again.
@@ -122,6 +138,41 @@ async fn attempt(
         return Ok(Attempt::Done(std::mem::take(planned), committed));
     }
     Err(Fault::endless())
+}
+
+/// Gives their numbers to items that were unknown when their movements were resolved, as far as they
+/// have one by now.
+async fn number_items(ledger: &Ledger, commands: &mut [Command]) -> Result<(), Fault> {
+    let unnumbered: BTreeSet<&str> = commands
+        .iter()
+        .flat_map(Command::movements)
+        .filter(|movement| movement.item.is_provisional())
+        .map(|movement| &*movement.draft.sku)
+        .collect();
+    if unnumbered.is_empty() {
+        return Ok(());
+    }
+    let directory = ledger.directory();
+    directory.find_items(&unnumbered.into_iter().collect::<Vec<_>>()).await?;
+    let known = directory.known();
+    for movement in commands.iter_mut().flat_map(Command::movements_mut) {
+        if let Some(item) = known.item(&movement.draft.sku) {
+            (movement.item, movement.stock_item) = (item.item, item.stock_item);
+        }
+    }
+    Ok(())
+}
+
+/// Items that appear with what a plan records: only these are given numbers, so that what is refused
+/// leaves nothing behind.
+fn new_items<'c>(commands: &'c [Command], outcomes: &[Outcome]) -> BTreeSet<&'c str> {
+    let movements = commands.iter().flat_map(Command::movements).zip(outcomes);
+    movements
+        .filter(|(movement, outcome)| {
+            movement.item.is_provisional() && matches!(outcome, Outcome::Recorded(_))
+        })
+        .map(|(movement, _)| &*movement.draft.sku)
+        .collect()
 }
 
 /// What an earlier attempt of the same batch recorded is no duplicate of somebody else's.
@@ -139,17 +190,17 @@ fn first_answers(outcomes: Vec<Outcome>, planned: &[Outcome]) -> Vec<Outcome> {
 async fn bisect(
     ledger: &Ledger,
     partitions: &[Partition],
-    commands: &[Command],
+    commands: &mut [Command],
     deadline: Instant,
     fault: &Fault,
 ) -> Result<Done, Failure> {
-    if let [command] = commands {
+    if let [command] = &*commands {
         tracing::error!(fault = fault.chain(), "a movement breaks a constraint");
         telemetry::poisoned();
         let answers = command.movements().iter().map(|_| None).collect();
         return Ok(Done { answers, heads: Vec::new(), replicated: true });
     }
-    let (left, right) = commands.split_at(commands.len() / 2);
+    let (left, right) = commands.split_at_mut(commands.len() / 2);
     let mut done = Box::pin(execute(ledger, partitions, left, deadline)).await?;
     let rest = Box::pin(execute(ledger, partitions, right, deadline)).await?;
     done.answers.extend(rest.answers);

@@ -85,7 +85,7 @@ pub(super) async fn run(ledger: &Ledger, partitions: &[Partition], jobs: Vec<Job
         waiting.push((job.commands.len(), job.reply));
         commands.extend(job.commands);
     }
-    let done = execute(ledger, partitions, &commands, deadline).await;
+    let done = execute(ledger, partitions, &mut commands, deadline).await;
     telemetry::batch_done(commands.len(), started.elapsed());
     let mut commands = commands.into_iter();
     let mut settled = done.map(|done| (done.answers.into_iter(), done.heads, done.replicated));

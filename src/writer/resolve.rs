@@ -10,7 +10,7 @@ use crate::{
     },
     stock::{
         hash::Digest,
-        ids::{ChannelNo, Place, SourceNo},
+        ids::{ChannelNo, ItemNo, Place, SourceNo},
         movement::{Command, Draft, Kind, Movement, Original},
         refusal::Refusal,
         time::{Micros, SECOND, Timestamp},
@@ -85,8 +85,8 @@ impl Writer {
         Ok(Resolved { answers, commands, together })
     }
 
-    /// Makes every name known that exists, and gives numbers to new items. An item appears only with a
-    /// line whose other names exist, so that bad input leaves nothing behind.
+    /// Makes every name known that exists. An item that does not is numbered when the first line of it
+    /// is recorded, so that bad input leaves nothing behind.
     async fn find_names<'d, I: Iterator<Item = &'d Draft>>(
         &self,
         drafts: impl Fn() -> I,
@@ -109,22 +109,9 @@ impl Writer {
         if !channels.is_empty() {
             directory.find_channels(&channels).await?;
         }
-        let items = {
-            let known = directory.known();
-            let placed = drafts()
-                .filter(|draft| known.item(&draft.sku).is_none() && places(&known, draft).is_ok());
-            placed.map(|draft| &*draft.sku).collect::<BTreeSet<_>>()
-        };
-        if items.is_empty() {
-            return Ok(());
-        }
-        let items: Vec<_> = items.into_iter().collect();
-        directory.find_items(&items).await?;
-        let new: Vec<_> = {
-            let known = directory.known();
-            items.into_iter().filter(|sku| known.item(sku).is_none()).collect()
-        };
-        if new.is_empty() { Ok(()) } else { directory.add_items(&new).await }
+        let items =
+            unknown(&|draft| [&draft.sku, ""], &|name| directory.known().item(name).is_some());
+        if items.is_empty() { Ok(()) } else { directory.find_items(&items).await }
     }
 
     /// Where the originals are that the drafts refer to. Without a lock: what moves meanwhile is
@@ -233,8 +220,8 @@ fn places(
 
 fn names(known: &Known, draft: &Draft) -> Result<Names, Refusal> {
     let (place, to_place, channel) = places(known, draft)?;
-    // Every item with good names was added a moment ago.
-    let item = known.item(&draft.sku).ok_or(Refusal::SkuInvalid)?;
+    let unnumbered = || KnownItem { item: ItemNo::provisional(&draft.sku), stock_item: true };
+    let item = known.item(&draft.sku).unwrap_or_else(unnumbered);
     Ok(Names { place, to_place, channel, item })
 }
 

@@ -35,7 +35,7 @@ pub const PARTITIONS: u16 = 4;
 /// Nothing that a test waits for may take longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A connection of the pool that is not to be had within this time counts as away.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(500);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A server of this process, and connections to it.
 pub struct Server {
