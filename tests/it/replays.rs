@@ -40,8 +40,7 @@ async fn run(arguments: &[&str]) -> (bool, Value) {
 }
 
 async fn import(addr: &str, arguments: &[&str]) -> Value {
-    let (ok, summary) =
-        run(&[&["import"], arguments, &["--addr", addr, "--json"]].concat()).await;
+    let (ok, summary) = run(&[&["import"], arguments, &["--addr", addr, "--json"]].concat()).await;
     assert!(ok, "{summary}");
     summary
 }
