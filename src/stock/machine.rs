@@ -78,7 +78,8 @@ pub fn apply<'a>(book: &'a Book, commands: &'a [Command]) -> Result<Plan<'a>, Bo
     for command in commands {
         match command {
             Command::One(movement) => outcomes.extend(machine.one(movement)),
-            Command::Group(movements) => outcomes.extend(machine.group(movements)),
+            Command::Group(movements) => outcomes.extend(machine.group(movements, false)),
+            Command::Spoiled(movements) => outcomes.extend(machine.group(movements, true)),
         }
     }
     if !machine.needs.is_empty() {
@@ -148,14 +149,14 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// All or none: a refusal takes back what the other lines did, and with it the entries that
-    /// lines sent twice in the group would be duplicates of.
-    fn group(&mut self, movements: &'a [Movement]) -> Vec<Outcome> {
+    /// All or none: a refusal, also one that spoiled the group before, takes back what the other lines
+    /// did, and with it the entries that lines sent twice in the group would be duplicates of.
+    fn group(&mut self, movements: &'a [Movement], spoiled: bool) -> Vec<Outcome> {
         let lengths = self.logs.iter().map(|(&partition, log)| (partition, log.entries.len()));
         self.undo = Some(Undo { lengths: lengths.collect(), ..Undo::default() });
         let outcomes: Vec<_> = movements.iter().filter_map(|movement| self.one(movement)).collect();
         let undo = self.undo.take().unwrap_or_default();
-        if !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused(_))) {
+        if !spoiled && !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused(_))) {
             return outcomes;
         }
         self.take_back(undo);

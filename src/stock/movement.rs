@@ -147,6 +147,8 @@ pub enum Command {
     One(Movement),
     /// A group, such as an exchange.
     Group(Vec<Movement>),
+    /// What is left of a group of which a line was refused already: judged, and not posted.
+    Spoiled(Vec<Movement>),
 }
 
 impl Command {
@@ -154,7 +156,7 @@ impl Command {
     pub fn movements(&self) -> &[Movement] {
         match self {
             Command::One(movement) => std::slice::from_ref(movement),
-            Command::Group(movements) => movements,
+            Command::Group(movements) | Command::Spoiled(movements) => movements,
         }
     }
 
@@ -162,7 +164,7 @@ impl Command {
     pub fn movements_mut(&mut self) -> &mut [Movement] {
         match self {
             Command::One(movement) => std::slice::from_mut(movement),
-            Command::Group(movements) => movements,
+            Command::Group(movements) | Command::Spoiled(movements) => movements,
         }
     }
 
@@ -170,7 +172,7 @@ impl Command {
     pub fn into_movements(self) -> Vec<Movement> {
         match self {
             Command::One(movement) => vec![movement],
-            Command::Group(movements) => movements,
+            Command::Group(movements) | Command::Spoiled(movements) => movements,
         }
     }
 }

@@ -81,7 +81,7 @@ impl Writer {
             }
         }
         let together = originals.resolve_within(&mut movements, &sender.source);
-        let commands = group(movements, &mut answers);
+        let commands = group(movements, &answers);
         Ok(Resolved { answers, commands, together })
     }
 
@@ -225,13 +225,13 @@ fn names(known: &Known, draft: &Draft) -> Result<Names, Refusal> {
     Ok(Names { place, to_place, channel, item })
 }
 
-/// Lines with the same group become one command; one bad line refuses them all.
+/// Lines with the same group become one command; one bad line spoils it.
 fn group(
     movements: Vec<(usize, Movement)>,
-    answers: &mut [Option<Answer>],
+    answers: &[Option<Answer>],
 ) -> Vec<(Vec<usize>, Command)> {
     // So far only refusals are answered.
-    let groups = answers.iter().flatten().map(|answer| answer.draft.group.clone());
+    let groups = answers.iter().flatten().map(|answer| &*answer.draft.group);
     let spoiled: BTreeSet<_> = groups.filter(|group| !group.is_empty()).collect();
     let mut commands = Vec::with_capacity(movements.len());
     let mut groups: HashMap<String, usize> = HashMap::new();
@@ -239,18 +239,19 @@ fn group(
         let group = &movement.draft.group;
         if group.is_empty() {
             commands.push((vec![line], Command::One(movement)));
-        } else if spoiled.contains(group) {
-            let refusal = Refusal::GroupRefused { group: group.clone() };
-            answers[line] = Some(refused(movement.draft, refusal));
         } else if let Some(&index) = groups.get(group) {
             let (lines, command): &mut (Vec<usize>, Command) = &mut commands[index];
             lines.push(line);
-            if let Command::Group(movements) = command {
+            if let Command::Group(movements) | Command::Spoiled(movements) = command {
                 movements.push(movement);
             }
         } else {
             groups.insert(group.clone(), commands.len());
-            commands.push((vec![line], Command::Group(vec![movement])));
+            let command = match spoiled.contains(&**group) {
+                true => Command::Spoiled(vec![movement]),
+                false => Command::Group(vec![movement]),
+            };
+            commands.push((vec![line], command));
         }
     }
     commands

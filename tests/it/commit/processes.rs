@@ -1,4 +1,5 @@
 //! Several servers on one ledger; servers that are killed or frozen.
+#![expect(clippy::disallowed_types, reason = "states a deadline as a client does")]
 
 use std::{collections::HashMap, time::Duration};
 
@@ -21,7 +22,7 @@ async fn two_servers_record_each_key_once() {
     let second = Server::start_on(&first.database_url).await;
     first.put_locations(&["berlin", "paris"]).await;
     let line = |number: usize| {
-        let place = if number % 2 == 0 { "berlin" } else { "paris" };
+        let place = if number.is_multiple_of(2) { "berlin" } else { "paris" };
         sale(&format!("s{number}"), place, "A", 1)
     };
     let sends = (0..20).flat_map(|batch| {

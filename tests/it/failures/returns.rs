@@ -104,10 +104,13 @@ async fn f13_an_exchange_is_one_step() {
     assert_eq!(posted[0].seq + 1, posted[1].seq);
     assert_eq!(server.sellable("berlin", "A").await, 1);
     assert_eq!(server.sellable("berlin", "B").await, 0);
-    let replay = server.record(exchange).await;
+    let replay = server.record(exchange.clone()).await;
     let again: Vec<_> = replay.results.iter().map(|result| result.duplicate()).collect();
     assert_eq!(again, posted);
-    assert!(server.entries().await.iter().filter(|entry| entry.group == "x").count() == 2);
+    assert_eq!(server.entries().await.iter().filter(|entry| entry.group == "x").count(), 2);
+    let spoiler = group("x", sale("x3", "berlin", "B", 0));
+    let results = server.record([exchange, vec![spoiler]].concat()).await.results;
+    assert_eq!(results[0].duplicate(), posted[0], "a known key is answered whatever came with it");
 }
 
 #[tokio::test]
