@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_types, reason = "the one place that speaks SQL")]
 
 pub mod directory;
+mod entry_row;
 pub mod epoch;
 pub mod fault;
 mod load;

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    ledger::{epoch::Head, fault::Fault, sql_time::At},
+    ledger::{entry_row::EntryRow, epoch::Head, fault::Fault, sql_time::At},
     stock::{
         book::{Request, RequestKey},
         entry::Entry,
@@ -76,52 +76,9 @@ async fn write_entries(
              utc_offset_minutes, document_line, counter_seq, refers_to_seq, expected_at, key, actor,
              reason, document, note, reservation_id, hold_id, original_source, original_key,
              posting_group)
-         select $1, * from unnest(
-             $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-             $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::bigint[],
-             $11::bigint[], $12::int[], $13::int[], $14::int[],
-             $15::int[], $16::int[], $17::smallint[], $18::smallint[], $19::smallint[],
-             $20::smallint[], $21::smallint[],
-             $22::smallint[], $23::int[], $24::bigint[], $25::bigint[], $26::timestamptz[],
-             $27::text[], $28::text[],
-             $29::text[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[],
-             $35::text[], $36::text[])",
+         select $1, entry.* from unnest($2::entry_row[]) as entry",
         partition.0,
-        &column(entries, |e| e.seq),
-        &column(entries, |e| e.quantity),
-        &column(entries, |e| e.sellable_after),
-        &column(entries, |e| e.reserved_change),
-        &column(entries, |e| e.reserved_after),
-        column(entries, |e| At(e.occurred_at)) as _,
-        column(entries, |e| At(e.effective_at)) as _,
-        column(entries, |e| At(e.recorded_at)) as _,
-        &column(entries, |e| e.checksum()),
-        &column(entries, |e| e.fingerprint),
-        &column(entries, |e| e.location.0),
-        &column(entries, |e| e.item.0),
-        &column(entries, |e| e.source.0),
-        column(entries, |e| e.channel.map(|channel| channel.0)) as _,
-        column(entries, |e| e.counter.map(|counter| counter.place.location.0)) as _,
-        &column(entries, |e| e.kind as i16),
-        &column(entries, |e| e.legs as i16),
-        column(entries, |e| e.states.map(|(from, _)| from as i16)) as _,
-        column(entries, |e| e.states.map(|(_, to)| to as i16)) as _,
-        &column(entries, |e| e.flags.0),
-        &column(entries, |e| e.utc_offset_minutes),
-        column(entries, |e| (e.document_line > 0).then_some(e.document_line as i32)) as _,
-        column(entries, |e| e.counter.map(|counter| counter.seq)) as _,
-        column(entries, |e| e.refers_to) as _,
-        column(entries, |e| e.expected_at.map(At)) as _,
-        column(entries, |e| &*e.key) as _,
-        column(entries, |e| stated(&e.actor)) as _,
-        column(entries, |e| stated(&e.reason)) as _,
-        column(entries, |e| stated(&e.document)) as _,
-        column(entries, |e| stated(&e.note)) as _,
-        column(entries, |e| stated(&e.reservation_id)) as _,
-        column(entries, |e| stated(&e.hold_id)) as _,
-        column(entries, |e| stated(&e.original_source)) as _,
-        column(entries, |e| stated(&e.original_key)) as _,
-        column(entries, |e| stated(&e.group)) as _,
+        column(entries, EntryRow) as _,
     )
     .execute(connection)
     .await
@@ -214,11 +171,6 @@ async fn change_requests(
 
 fn column<'r, R, T>(rows: &'r [R], value: impl Fn(&'r R) -> T) -> Vec<T> {
     rows.iter().map(value).collect()
-}
-
-/// Null where a text is empty.
-fn stated(text: &str) -> Option<&str> {
-    (!text.is_empty()).then_some(text)
 }
 
 /// Null where nothing was returned, as for nearly every request.
