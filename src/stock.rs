@@ -1,11 +1,12 @@
 //! The domain, pure: what may be recorded and what it does to stock.
 //!
 //! No IO, no clock, no randomness, no async; imports nothing else of this crate. Read
-//! [`movement`] (what is reported), [`entry`] (what the ledger keeps), [`position`] (what they add
+//! [`movement`] and [`draft`] (what is reported), [`entry`] (what the ledger keeps), [`position`] (what they add
 //! up to, and the fold that lets counts and late facts meet), [`refusal`] (every reason for a no, in
 //! order of precedence), then [`machine`], which decides.
 
 pub mod book;
+pub mod draft;
 pub mod entry;
 pub mod hash;
 pub mod ids;

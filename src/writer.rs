@@ -20,10 +20,7 @@ use tokio::{
 use crate::{
     ledger::{Ledger, epoch::Head, fault::Fault},
     stock::{
-        ids::Partition,
-        machine::Posted,
-        movement::{Command, Draft},
-        refusal::Refusal,
+        draft::Draft, ids::Partition, machine::Posted, movement::Command, refusal::Refusal,
         time::Timestamp,
     },
     telemetry,

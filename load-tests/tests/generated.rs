@@ -1,6 +1,7 @@
 //! A generated file goes through server and importer and ends where a naive recomputation that
 //! shares no code with them says that it must.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::disallowed_types, reason = "makes the databases that it runs against")]
 
 use std::{path::Path, process::Command};
 

@@ -104,7 +104,7 @@ fn with_details(response: Response<Body>) -> Response<Body> {
 /// caller's mistake, not ours.
 pub(crate) fn explained(bare: &Status) -> Status {
     match bare.code() {
-        Code::Unimplemented => status(Code::Unimplemented, "METHOD_UNKNOWN", bare.message(), &[]),
+        Code::Unimplemented => status(Code::Unimplemented, "NOT_IMPLEMENTED", bare.message(), &[]),
         Code::OutOfRange | Code::ResourceExhausted => {
             invalid("MESSAGE_TOO_LARGE", "message", "must be at most 4 MiB")
         }

@@ -28,8 +28,8 @@ use crate::{
         rejected::{Rejected, RejectedFilter, State},
     },
     stock::{
+        draft::NOTE_CHARS_MAX,
         ids::{ItemNo, Partition, Place, PositionKey, Seq, is_identifier, is_key, is_sku, is_text},
-        movement::NOTE_CHARS_MAX,
         position::Position,
         time::Timestamp,
     },

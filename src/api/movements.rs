@@ -57,7 +57,8 @@ impl MovementService for Api {
         &self,
         request: Request<Streaming<SyncMovementsRequest>>,
     ) -> Result<Response<Self::SyncMovementsStream>, Status> {
-        let (pending, settling) = mpsc::channel(WINDOW);
+        // One more is being settled, and one waits to be queued.
+        let (pending, settling) = mpsc::channel(WINDOW - 2);
         let (answers, stream) = mpsc::channel(1);
         tokio::spawn(take(self.clone(), request.into_inner(), pending));
         tokio::spawn(answer(self.clone(), settling, answers));

@@ -6,9 +6,9 @@ use crate::{
     api::proto::{self, EntryFlag, MovementRef, PostedEntry},
     ledger::{queries::Names, rejected},
     stock::{
+        draft::Draft,
         entry::{Entry, Flags},
         machine::Posted,
-        movement::Draft,
         position::Position,
         time::Timestamp,
     },

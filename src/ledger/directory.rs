@@ -39,6 +39,8 @@ pub struct KnownItem {
     pub item: ItemNo,
     /// Whether stock is kept of it.
     pub stock_item: bool,
+    /// Of several readings of the row the newest counts.
+    pub revision: i64,
 }
 
 impl Known {
@@ -60,6 +62,14 @@ impl Known {
     /// A source's number.
     pub fn source(&self, source: &str) -> Option<SourceNo> {
         self.sources.get(source).copied()
+    }
+
+    /// A reading that was overtaken by a newer one must not undo it.
+    fn learn_item(&mut self, sku: String, item: KnownItem) {
+        let known = self.items.entry(sku.into()).or_insert(item);
+        if known.revision <= item.revision {
+            *known = item;
+        }
     }
 }
 
@@ -119,7 +129,7 @@ impl Directory {
     /// The database is away.
     pub async fn find_items(&self, skus: &[&str]) -> Result<(), Fault> {
         let rows = sqlx::query!(
-            "select sku, item_no, stock_item from item where sku = any($1)",
+            "select sku, item_no, stock_item, revision from item where sku = any($1)",
             skus as _,
         )
         .fetch_all(&self.pool)
@@ -127,8 +137,8 @@ impl Directory {
         .map_err(Fault::doing("look items up"))?;
         let mut known = self.known_mut();
         for row in rows {
-            let item = KnownItem { item: ItemNo(row.item_no), stock_item: row.stock_item };
-            known.items.insert(row.sku.into(), item);
+            let (item, stock_item, revision) = (ItemNo(row.item_no), row.stock_item, row.revision);
+            known.learn_item(row.sku, KnownItem { item, stock_item, revision });
         }
         Ok(())
     }
@@ -187,7 +197,8 @@ impl Directory {
         // Locations and channels are only ever added as far as the hot path can see; a known item may
         // stop being a stock item.
         let changed = sqlx::query!(
-            "select sku, item_no, stock_item from item where revision > $1 and revision > 0",
+            "select sku, item_no, stock_item, revision from item
+             where revision > $1 and revision > 0",
             seen,
         )
         .fetch_all(&self.pool)
@@ -195,17 +206,15 @@ impl Directory {
         .map_err(Fault::doing("read changed items"))?;
         let mut known = self.known_mut();
         for row in changed {
-            let item = KnownItem { item: ItemNo(row.item_no), stock_item: row.stock_item };
-            if let Some(stale) = known.items.get_mut(&*row.sku) {
-                *stale = item;
-            }
+            let (item, stock_item, revision) = (ItemNo(row.item_no), row.stock_item, row.revision);
+            known.learn_item(row.sku, KnownItem { item, stock_item, revision });
         }
         known.revision = newest;
         Ok(())
     }
 
     pub(crate) fn learn_item(&self, sku: &str, item: KnownItem) {
-        self.known_mut().items.insert(sku.into(), item);
+        self.known_mut().learn_item(sku.to_owned(), item);
     }
 
     fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {

@@ -70,7 +70,7 @@ impl Ledger {
         let (mut transaction, revision) = self.begin_put().await?;
         let item_no = put_item(&mut transaction, item, revision).await?;
         transaction.commit().await.map_err(Fault::doing("commit an item"))?;
-        let known = KnownItem { item: item_no, stock_item: item.stock_item };
+        let known = KnownItem { item: item_no, stock_item: item.stock_item, revision };
         self.directory().learn_item(&item.sku, known);
         Ok(())
     }

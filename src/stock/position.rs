@@ -9,9 +9,10 @@
 use std::collections::BTreeMap;
 
 use crate::stock::{
+    draft::QUANTITY_MAX,
     entry::Entry,
     ids::Seq,
-    movement::{Kind, QUANTITY_MAX, StockState},
+    movement::{Kind, StockState},
     time::Timestamp,
 };
 

@@ -9,9 +9,10 @@ use crate::{
         queries::FoundRequest,
     },
     stock::{
+        draft::Draft,
         hash::Digest,
         ids::{ChannelNo, ItemNo, Place, SourceNo},
-        movement::{Command, Draft, Kind, Movement, Original},
+        movement::{Command, Kind, Movement, Original},
         refusal::Refusal,
         time::{Micros, SECOND, Timestamp},
     },
@@ -220,7 +221,8 @@ fn places(
 
 fn names(known: &Known, draft: &Draft) -> Result<Names, Refusal> {
     let (place, to_place, channel) = places(known, draft)?;
-    let unnumbered = || KnownItem { item: ItemNo::provisional(&draft.sku), stock_item: true };
+    let unnumbered =
+        || KnownItem { item: ItemNo::provisional(&draft.sku), stock_item: true, revision: 0 };
     let item = known.item(&draft.sku).unwrap_or_else(unnumbered);
     Ok(Names { place, to_place, channel, item })
 }

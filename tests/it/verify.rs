@@ -5,7 +5,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use stockroom::{
     ledger::{Ledger, verify::Verified},
     stock::{
-        movement::{Draft, Kind},
+        draft::Draft,
+        movement::Kind,
         time::{SECOND, Timestamp},
     },
     writer::Verdict,

@@ -101,7 +101,7 @@ async fn f32_unknown_methods_say_so() {
     let server = shop().await;
     for method in ["/stockroom.v1.MovementService/Nothing", "/stockroom.v2.Other/Nothing"] {
         let status = call(server.connection(), method, Vec::new()).await.unwrap_err();
-        explained(&status, Code::Unimplemented, "METHOD_UNKNOWN");
+        explained(&status, Code::Unimplemented, "NOT_IMPLEMENTED");
     }
 }
 

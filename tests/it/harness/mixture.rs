@@ -9,8 +9,9 @@ use stockroom::{
         network::{Channel, Location},
     },
     stock::{
+        draft::Draft,
         ids::Partition,
-        movement::{Draft, Kind, StockState},
+        movement::{Kind, StockState},
         time::{SECOND, Timestamp},
     },
     writer::{DEADLINE_DEFAULT, Report, Verdict, Writer},

@@ -2,10 +2,11 @@
 
 use stockroom::stock::{
     book::Book,
+    draft::Draft,
     entry::Flags,
     ids::PositionKey,
     machine::{Outcome, apply},
-    movement::{Command, Draft, Kind},
+    movement::{Command, Kind},
     time::Timestamp,
 };
 

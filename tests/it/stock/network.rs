@@ -4,9 +4,10 @@
 use std::fmt;
 
 use stockroom::stock::{
+    draft::Draft,
     hash::Digest,
     ids::{ChannelNo, ItemNo, LocationNo, Partition, Place, SourceNo},
-    movement::{Command, Draft, Kind, Movement, Original},
+    movement::{Command, Kind, Movement, Original},
     refusal::Refusal,
     time::{Micros, SECOND},
 };

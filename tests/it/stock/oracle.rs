@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 
 use stockroom::stock::{
+    draft::Draft,
     ids::{ItemNo, Place},
-    movement::{Draft, Kind, Movement, StockState},
+    movement::{Kind, Movement, StockState},
     refusal::Refusal,
     time::Timestamp,
 };

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Mutex, thread};
 
 use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
 use stockroom::stock::{
+    draft::Draft,
     entry::Flags,
     machine::{Outcome, Posted},
-    movement::{Command, Draft, Kind},
+    movement::{Command, Kind},
     refusal::Refusal,
     time::Timestamp,
 };

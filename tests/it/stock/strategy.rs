@@ -3,7 +3,8 @@
 
 use proptest::{collection::vec, prelude::*};
 use stockroom::stock::{
-    movement::{Draft, Kind},
+    draft::Draft,
+    movement::Kind,
     refusal::Refusal,
     time::{SECOND, Timestamp},
 };
