@@ -60,6 +60,10 @@ pub struct Ledger {
 /// A server in the middle of a transaction that stops responding is disconnected after this time,
 /// so that its locks do not stop the others.
 const IDLE_IN_TRANSACTION: &str = "5s";
+/// Every statement of a batch looks rows up by key, for which one plan serves all values; none is worth
+/// making anew for each batch.
+const WRITER_PLANS: [(&str, &str); 2] =
+    [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
 /// Bounds of one page of any list.
 pub const PAGE_ROWS_DEFAULT: i64 = 100;
 /// Above this a page size is coerced.
@@ -84,7 +88,7 @@ impl Ledger {
         let custom = [("plan_cache_mode", "force_custom_plan")];
         let readers = pool(options.readers_max, connect.clone().options(custom));
         Ok(Ledger {
-            writers: pool(options.writers_max, connect),
+            writers: pool(options.writers_max, connect.options(WRITER_PLANS)),
             directory: Directory::new(readers.clone()),
             readers,
             partitions: Arc::default(),

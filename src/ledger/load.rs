@@ -1,6 +1,10 @@
 //! What a batch reads under the lock, one statement per kind of row and partition.
+//!
+//! Rows are looked up key by key, in lateral subqueries that `offset 0` keeps the planner from
+//! rearranging: whatever it believes about the size of a table, a key is looked up in its index. On a
+//! table that was never analysed it would rather read the whole partition once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -70,8 +74,12 @@ async fn load_requests(
 ) -> Result<(), Fault> {
     let digests: Vec<_> = keys.iter().map(|key| Uuid::from_u128(key.digest.0)).collect();
     let rows = sqlx::query!(
-        "select digest, location, seq, returned, corrected_seq
-         from request where partition = $1 and digest = any($2)",
+        "select request.digest, location, seq, returned, corrected_seq
+         from unnest($2::uuid[]) as wanted (digest)
+         cross join lateral (
+             select * from request
+             where partition = $1 and digest = wanted.digest offset 0
+         ) as request",
         partition.0,
         &digests,
     )
@@ -106,8 +114,10 @@ async fn load_positions(
                p.reserved, p.seq, p.fact_at as "fact_at: At", p.count_at as "count_at: At",
                p.count_seq
            from unnest($2::int[], $3::int[]) as wanted (location, item)
-           join position p on p.partition = $1
-               and p.location = wanted.location and p.item = wanted.item"#,
+           cross join lateral (
+               select * from position
+               where partition = $1 and location = wanted.location and item = wanted.item offset 0
+           ) as p"#,
         partition.0,
         &locations,
         &items,
@@ -142,7 +152,8 @@ async fn load_announcements(
     lines: &[&DocumentLine],
     book: &mut Book,
 ) -> Result<(), Fault> {
-    let documents: Vec<_> = lines.iter().map(|line| line.document.clone()).collect();
+    let documents: BTreeSet<_> = lines.iter().map(|line| &*line.document).collect();
+    let documents: Vec<_> = documents.into_iter().collect();
     let rows = sqlx::query!(
         r#"select e.location, e.item, e.document as "document!", e.document_line, e.kind, e.legs,
                e.from_state, e.to_state, e.quantity,
@@ -151,10 +162,13 @@ async fn load_announcements(
                    where c.partition = $1 and c.location = e.location and c.item = e.item
                        and c.kind = 12 and c.refers_to_seq = e.seq and c.seq > e.seq
                ) as "corrected!"
-           from ledger_entry e
-           where e.partition = $1 and e.document = any($2)"#,
+           from unnest($2::text[]) as wanted (document)
+           cross join lateral (
+               select * from ledger_entry
+               where partition = $1 and document = wanted.document offset 0
+           ) as e"#,
         partition.0,
-        &documents,
+        documents as _,
     )
     .fetch_all(connection)
     .await

@@ -245,9 +245,15 @@ async fn find_requests(
                e.counter_location as "counter_location?",
                (select l.partition from location l where l.location_no = e.counter_location)
                    as counter_partition
-           from request r
-           left join ledger_entry e on e.partition = $1 and e.seq = r.seq
-           where r.partition = $1 and r.digest = any($2)
+           from unnest($2::uuid[]) as wanted (digest)
+           cross join lateral (
+               select * from request
+               where partition = $1 and digest = wanted.digest offset 0
+           ) as r
+           left join lateral (
+               select counter_location, recorded_at from ledger_entry
+               where partition = $1 and seq = r.seq offset 0
+           ) as e on true
            order by r.location"#,
         partition.0,
         digests,

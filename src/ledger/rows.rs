@@ -66,7 +66,7 @@ struct Row {
 
 /// One list of columns for every way to choose entries.
 macro_rules! select_entries {
-    ($filter:literal, $($argument:expr),+) => {
+    ($from:literal, $($argument:expr),+) => {
         sqlx::query_as!(
             Row,
             r#"select seq, quantity, sellable_after, reserved_change, reserved_after,
@@ -78,8 +78,7 @@ macro_rules! select_entries {
                    kind, legs, from_state, to_state, flags, utc_offset_minutes, document_line,
                    counter_seq, refers_to_seq, expected_at as "expected_at: At", key, actor,
                    reason, document, note, reservation_id, hold_id, original_source, original_key,
-                   posting_group
-               from ledger_entry "# + $filter,
+                   posting_group "# + $from,
             $($argument),+
         )
     };
@@ -91,8 +90,16 @@ pub(crate) async fn entries(
     partition: Partition,
     seqs: &[Seq],
 ) -> Result<Vec<Stored>, Fault> {
-    let chosen =
-        select_entries!("where partition = $1 and seq = any($2) order by seq", partition.0, seqs);
+    let chosen = select_entries!(
+        "from unnest($2::bigint[]) as wanted (number)
+         cross join lateral (
+             select * from ledger_entry
+             where partition = $1 and seq = wanted.number offset 0
+         ) as entry
+         order by seq",
+        partition.0,
+        seqs
+    );
     let rows = chosen.fetch_all(connection).await.map_err(Fault::doing("read entries"))?;
     rows.into_iter().map(|row| row.stored(partition)).collect()
 }
@@ -106,7 +113,7 @@ pub(crate) async fn entries_between(
     until: Seq,
 ) -> Result<Vec<(Seq, Result<Stored, Fault>)>, Fault> {
     let chosen = select_entries!(
-        "where partition = $1 and seq > $2 and seq <= $3 order by seq",
+        "from ledger_entry where partition = $1 and seq > $2 and seq <= $3 order by seq",
         partition.0,
         after,
         until

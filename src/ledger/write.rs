@@ -145,17 +145,18 @@ async fn add_requests(
     Ok(())
 }
 
+/// An upsert that always finds its row: the conflict looks it up in the index, which a join need not.
 async fn change_requests(
     connection: &mut PgConnection,
     partition: Partition,
     requests: &[(&RequestKey, &Request)],
 ) -> Result<(), Fault> {
     sqlx::query!(
-        "update request r
-         set seq = new.seq, returned = new.returned, corrected_seq = new.corrected_seq
-         from unnest($2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[])
-             as new (digest, location, seq, returned, corrected_seq)
-         where r.partition = $1 and r.digest = new.digest and r.location = new.location",
+        "insert into request (partition, digest, location, seq, returned, corrected_seq)
+         select $1, * from unnest($2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[])
+         on conflict (partition, digest, location) do update set
+             seq = excluded.seq, returned = excluded.returned,
+             corrected_seq = excluded.corrected_seq",
         partition.0,
         &column(requests, |(key, _)| Uuid::from_u128(key.digest.0)),
         &column(requests, |(key, _)| key.place.location.0),
