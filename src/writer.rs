@@ -8,6 +8,7 @@ mod execute;
 mod lane;
 mod resolve;
 pub mod resume;
+mod split;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -19,15 +20,12 @@ use tokio::{
 
 use crate::{
     ledger::{Ledger, epoch::Head, fault::Fault},
-    stock::{
-        draft::Draft, ids::Partition, machine::Posted, movement::Command, refusal::Refusal,
-        time::Timestamp,
-    },
+    stock::{draft::Draft, ids::Partition, machine::Posted, refusal::Refusal, time::Timestamp},
     telemetry,
     writer::{
         lane::{Job, Lane},
-        resolve::Resolved,
         resume::ResumePoints,
+        split::split,
     },
 };
 
@@ -160,25 +158,14 @@ impl Writer {
     pub async fn submit(&self, report: Report) -> Result<Pending, Failure> {
         let deadline = report.deadline;
         let resolved = self.resolve(report).await.map_err(|fault| Failure::of(&fault, false))?;
-        let Resolved { answers, commands, together } = resolved;
-        let mut parts: FxHashMap<BTreeSet<Partition>, (Vec<usize>, Vec<Command>)> =
-            FxHashMap::default();
-        let partitions = |command: &Command| -> BTreeSet<Partition> {
-            let places = command.movements().iter().flat_map(|movement| movement.places());
-            places.map(|place| place.partition).collect()
-        };
-        let all = commands.iter().flat_map(|(_, command)| partitions(command)).collect();
-        for (lines, command) in commands {
-            let own = if together { BTreeSet::clone(&all) } else { partitions(&command) };
-            let part = parts.entry(own).or_default();
-            part.0.extend(lines);
-            part.1.push(command);
-        }
-        let mut pending = Pending { answers, parts: Vec::with_capacity(parts.len()) };
-        for (partitions, (lines, commands)) in parts {
+        let parts = split(resolved.commands);
+        let mut pending =
+            Pending { answers: resolved.answers, parts: Vec::with_capacity(parts.len()) };
+        for split::Part { partitions, commands } in parts {
+            let (lines, commands): (Vec<_>, _) = commands.into_iter().unzip();
             let (reply, answer) = oneshot::channel();
             self.enqueue(partitions, Job { commands, deadline, reply }).await?;
-            pending.parts.push(Part { lines, answer });
+            pending.parts.push(Part { lines: lines.concat(), answer });
         }
         Ok(pending)
     }
@@ -188,21 +175,27 @@ impl Writer {
         &self.resume_points
     }
 
-    /// One partition: its lane. Several: a batch of their own.
+    /// One partition: its lane. Several: a batch of their own, after everything that is in their lanes
+    /// already, and done before anything else is submitted.
     async fn enqueue(&self, partitions: BTreeSet<Partition>, job: Job) -> Result<(), Failure> {
-        let lane = partitions.first().and_then(|partition| self.lanes.get(partition));
-        if let Some(lane) = lane.filter(|_| partitions.len() == 1) {
+        let lanes = partitions.iter().filter_map(|partition| self.lanes.get(partition));
+        let lanes: Vec<_> = lanes.collect();
+        if let ([lane], 1) = (&*lanes, partitions.len()) {
             return lane.enqueue(job).await;
+        }
+        for lane in lanes {
+            lane.drained(job.deadline).await?;
         }
         let permit = tokio::time::timeout_at(job.deadline, Arc::clone(&self.wide).acquire_owned());
         let permit = permit.await.map_err(|_| Failure::Overloaded)?;
         let ledger = self.ledger.clone();
-        tokio::spawn(async move {
+        // A task of its own: a caller that goes away must not cut a batch off in its COMMIT.
+        let batch = tokio::spawn(async move {
             let partitions: Vec<_> = partitions.into_iter().collect();
             lane::run(&ledger, &partitions, vec![job]).await;
             drop(permit);
         });
-        Ok(())
+        batch.await.map_err(|_| Failure::Broken)
     }
 }
 

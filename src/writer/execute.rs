@@ -37,6 +37,13 @@ pub(super) struct Done {
     pub replicated: bool,
 }
 
+impl Done {
+    /// Of a batch without commands.
+    pub(super) fn nothing() -> Done {
+        Done { answers: Vec::new(), heads: Vec::new(), replicated: true }
+    }
+}
+
 /// What one attempt came to.
 enum Attempt {
     Done(Vec<Outcome>, Committed),

@@ -12,7 +12,10 @@ use crate::{
     ledger::Ledger,
     stock::{ids::Partition, machine::Outcome, movement::Command},
     telemetry,
-    writer::{Answer, Failure, Recorded, Verdict, execute::execute},
+    writer::{
+        Answer, Failure, Recorded, Verdict,
+        execute::{Done, execute},
+    },
 };
 
 /// A batch stops gathering at this many movements: more is no faster and takes longer.
@@ -50,6 +53,15 @@ impl Lane {
         room.map_err(|_| Failure::Overloaded)?.map_err(|_| stopped)?.send(job);
         Ok(())
     }
+
+    /// Waits until everything is decided that is in the lane by now.
+    pub(super) async fn drained(&self, deadline: Instant) -> Result<(), Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Job { commands: Vec::new(), deadline, reply }).await?;
+        // How the batch ended that it became part of does not matter.
+        let _ = answer.await;
+        Ok(())
+    }
 }
 
 async fn serve(ledger: Ledger, partition: Partition, mut jobs: mpsc::Receiver<Job>) {
@@ -85,7 +97,10 @@ pub(super) async fn run(ledger: &Ledger, partitions: &[Partition], jobs: Vec<Job
         waiting.push((job.commands.len(), job.reply));
         commands.extend(job.commands);
     }
-    let done = execute(ledger, partitions, &mut commands, deadline).await;
+    let done = match commands.is_empty() {
+        true => Ok(Done::nothing()),
+        false => execute(ledger, partitions, &mut commands, deadline).await,
+    };
     telemetry::batch_done(commands.len(), started.elapsed());
     let mut commands = commands.into_iter();
     let mut settled = done.map(|done| (done.answers.into_iter(), done.heads, done.replicated));

@@ -29,8 +29,6 @@ pub(super) struct Resolved {
     pub answers: Vec<Option<Answer>>,
     /// The others, with the lines of their movements.
     pub commands: Vec<(Vec<usize>, Command)>,
-    /// Whether one line refers to another one elsewhere, so that they must be decided in order.
-    pub together: bool,
 }
 
 /// The names of one line, resolved.
@@ -81,9 +79,9 @@ impl Writer {
                 }
             }
         }
-        let together = originals.resolve_within(&mut movements, &sender.source);
+        originals.resolve_within(&mut movements, &sender.source);
         let commands = group(movements, &answers);
-        Ok(Resolved { answers, commands, together })
+        Ok(Resolved { answers, commands })
     }
 
     /// Makes every name known that exists. An item that does not is numbered when the first line of it
@@ -176,18 +174,17 @@ impl Originals {
         }
     }
 
-    /// A return may come in the same report as its sale. Returns whether one does, from elsewhere.
-    fn resolve_within(&self, movements: &mut [(usize, Movement)], source: &str) -> bool {
+    /// A return may come in the same report as its sale.
+    fn resolve_within(&self, movements: &mut [(usize, Movement)], source: &str) {
         let unresolved = |movement: &Movement| {
             let original = movement.original.filter(|_| movement.kind == Kind::Return);
             original.filter(|original| original.place.is_none()).map(|original| original.digest)
         };
         if !movements.iter().any(|(_, movement)| unresolved(movement).is_some()) {
-            return false;
+            return;
         }
         let places: HashMap<_, _> =
             movements.iter().map(|(_, movement)| (movement.digest, movement.place)).collect();
-        let mut elsewhere = false;
         for (_, movement) in movements {
             let Some(digest) = unresolved(movement) else { continue };
             let sent_by = movement.draft.original.as_ref().map(|(source, _)| &**source);
@@ -195,10 +192,8 @@ impl Originals {
                 && sent_by == Some(source)
             {
                 original.place = Some(place);
-                elsewhere |= place != movement.place;
             }
         }
-        elsewhere
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod entries;
 mod network;
+mod order;
 mod positions;
 mod rejected;
 mod surroundings;
