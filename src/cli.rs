@@ -21,7 +21,7 @@ use crate::{
 
 /// One stock for every channel: what happened to every unit, what was promised, and what may still be.
 #[derive(Debug, clap::Parser)]
-#[command(name = "stockroom", version)]
+#[command(name = "stockroom", version, propagate_version = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -64,6 +64,9 @@ pub struct ServeConfig {
     /// How logs are written
     #[arg(long, env = "STOCKROOM_LOG_FORMAT", value_enum, default_value = "human")]
     pub log_format: LogFormat,
+    /// Short for --log-format json
+    #[arg(long)]
+    pub json: bool,
     /// Which logs are written, as a filter of the tracing crate
     #[arg(long, env = "STOCKROOM_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
@@ -150,6 +153,11 @@ impl ServeConfig {
     /// As [`ServeConfig::listen`].
     pub fn http_listen(&self) -> Result<Option<SocketAddr>, ConfigError> {
         self.http_listen.as_deref().map(|listen| self.address(listen)).transpose()
+    }
+
+    /// How logs are written.
+    pub fn log_format(&self) -> LogFormat {
+        if self.json { LogFormat::Json } else { self.log_format }
     }
 
     fn address(&self, listen: &str) -> Result<SocketAddr, ConfigError> {

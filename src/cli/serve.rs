@@ -38,7 +38,7 @@ struct Databases {
 /// Something that is needed cannot be had.
 pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     let (listen, http_listen) = (config.listen()?, config.http_listen()?);
-    telemetry::log(config.log_format, &config.log)?;
+    telemetry::log(config.log_format(), &config.log)?;
     let metrics = telemetry::install()?;
     let stopped = stop_signal()?;
     let databases = start_databases(&config).await?;

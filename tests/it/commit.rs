@@ -1,4 +1,5 @@
 //! Group commit against faults.
 
 mod database;
+mod epoch;
 mod processes;
