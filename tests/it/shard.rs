@@ -161,6 +161,9 @@ async fn explain(connection: &mut PgConnection, statement: &str) -> Value {
 
 /// A value of the type of parameter `number`. Later ones are greater, so that a range is not empty.
 fn value(type_name: &str, number: i32) -> String {
+    if type_name == "entry_row[]" {
+        return format!("'{{}}'::{type_name}");
+    }
     if let Some(element) = type_name.strip_suffix("[]") {
         return format!("array[{}]::{type_name}", value(element, number));
     }
