@@ -1,15 +1,16 @@
 //! The domain, pure: what may be recorded and what it does to stock.
 //!
-//! No IO, no clock, no randomness, no async; imports nothing else of this crate. Read
-//! [`movement`] and [`draft`] (what is reported), [`entry`] (what the ledger keeps), [`position`] (what they add
-//! up to, and the fold that lets counts and late facts meet), [`refusal`] (every reason for a no, in
-//! order of precedence), then [`machine`], which decides.
+//! No IO, no clock, no randomness, no async; imports nothing else of this crate. Read [`kind`],
+//! [`draft`] and [`movement`] (what is reported), [`entry`] (what the ledger keeps), [`position`]
+//! (what they add up to, and the fold that lets counts and late facts meet), [`refusal`] (every reason
+//! for a no, in order of precedence), then [`machine`], which decides.
 
 pub mod book;
 pub mod draft;
 pub mod entry;
 pub mod hash;
 pub mod ids;
+pub mod kind;
 pub mod machine;
 pub mod movement;
 pub mod network;

@@ -15,7 +15,7 @@ use crate::{
     stock::{
         entry::Entry,
         ids::{Partition, Seq},
-        movement::StockState,
+        kind::StockState,
         time::Timestamp,
     },
 };

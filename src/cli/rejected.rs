@@ -15,7 +15,7 @@ use crate::{
         PAGE_ROWS_MAX,
         rejected::{Rejected, RejectedFilter, State},
     },
-    stock::movement::Kind,
+    stock::kind::Kind,
 };
 
 /// Which rejected movements.

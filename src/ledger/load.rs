@@ -15,7 +15,7 @@ use crate::{
         book::{Announcement, Book, DocumentLine, Needs, Request, RequestKey},
         hash::Digest,
         ids::{ItemNo, LocationNo, Partition, Place, PositionKey},
-        movement::{Kind, StockState},
+        kind::{Kind, StockState},
         position::{History, HistoryFrom, Mark, Position, Step},
         time::Timestamp,
     },

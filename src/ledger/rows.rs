@@ -12,7 +12,7 @@ use crate::{
     stock::{
         entry::{Counter, Entry, Flags, Legs},
         ids::{ChannelNo, ItemNo, LocationNo, Partition, Place, Seq, SourceNo},
-        movement::{Kind, StockState},
+        kind::{Kind, StockState},
     },
 };
 

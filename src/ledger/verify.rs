@@ -30,7 +30,7 @@ use crate::{
     stock::{
         entry::Entry,
         ids::{Partition, Seq},
-        movement::Kind,
+        kind::Kind,
         time::Timestamp,
     },
 };

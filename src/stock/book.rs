@@ -8,7 +8,8 @@ use crate::stock::{
     entry::Entry,
     hash::Digest,
     ids::{EntryRef, ItemNo, Partition, Place, PositionKey, Seq},
-    movement::{Command, Kind, Movement},
+    kind::Kind,
+    movement::{Command, Movement},
     position::{HistoryFrom, Position},
     time::Timestamp,
 };

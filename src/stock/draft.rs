@@ -4,7 +4,7 @@
 use crate::stock::{
     hash::StableHash,
     ids::{is_identifier, is_key, is_reason, is_sku, is_text},
-    movement::{Kind, StockState},
+    kind::{Kind, StockState},
     refusal::Refusal,
     time::Timestamp,
 };

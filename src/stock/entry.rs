@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::stock::{
     hash::StableHash,
     ids::{ChannelNo, EntryRef, ItemNo, LocationNo, Partition, Place, PositionKey, Seq, SourceNo},
-    movement::{Kind, StockState},
+    kind::{Kind, StockState},
     time::Timestamp,
 };
 

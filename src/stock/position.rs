@@ -12,7 +12,7 @@ use crate::stock::{
     draft::QUANTITY_MAX,
     entry::Entry,
     ids::Seq,
-    movement::{Kind, StockState},
+    kind::{Kind, StockState},
     time::Timestamp,
 };
 

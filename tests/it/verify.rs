@@ -6,7 +6,7 @@ use stockroom::{
     ledger::{Ledger, verify::Verified},
     stock::{
         draft::Draft,
-        movement::Kind,
+        kind::Kind,
         time::{SECOND, Timestamp},
     },
     writer::Verdict,

@@ -15,7 +15,7 @@ use crate::{
         entry::{Entry, Flags, Legs},
         hash::Digest,
         ids::{Partition, Seq},
-        movement::Kind,
+        kind::Kind,
         time::Timestamp,
     },
 };

@@ -4,11 +4,12 @@ use crate::stock::{
     book::{DocumentLine, RequestKey},
     entry::{Entry, Flags, Legs},
     ids::{EntryRef, PositionKey, Seq},
+    kind::{Kind, StockState},
     machine::{
         Machine, Posted, Stop,
         judge::{original_of, uncorrectable},
     },
-    movement::{Kind, Movement, StockState},
+    movement::Movement,
     position::Mark,
     refusal::Refusal,
 };

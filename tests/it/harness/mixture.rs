@@ -11,7 +11,7 @@ use stockroom::{
     stock::{
         draft::Draft,
         ids::Partition,
-        movement::{Kind, StockState},
+        kind::{Kind, StockState},
         time::{SECOND, Timestamp},
     },
     writer::{DEADLINE_DEFAULT, Report, Verdict, Writer},

@@ -5,8 +5,9 @@ use stockroom::stock::{
     draft::Draft,
     entry::Flags,
     ids::PositionKey,
+    kind::Kind,
     machine::{Outcome, apply},
-    movement::{Command, Kind},
+    movement::Command,
     time::Timestamp,
 };
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stockroom::stock::{
     entry::{Entry, Flags, Legs},
     ids::{EntryRef, ItemNo, PositionKey},
-    movement::{Kind, StockState},
+    kind::{Kind, StockState},
     position::Position,
 };
 

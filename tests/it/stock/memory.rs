@@ -11,8 +11,9 @@ use stockroom::stock::{
     entry::{Entry, Legs},
     hash::Digest,
     ids::{EntryRef, Partition, Place, PositionKey, Seq},
+    kind::{Kind, StockState},
     machine::{Outcome, Plan, apply},
-    movement::{Command, Kind, StockState},
+    movement::Command,
     position::{History, HistoryFrom, Mark, Position, Step},
     time::Timestamp,
 };

@@ -7,7 +7,8 @@ use stockroom::stock::{
     draft::Draft,
     hash::Digest,
     ids::{ChannelNo, ItemNo, LocationNo, Partition, Place, SourceNo},
-    movement::{Command, Kind, Movement, Original},
+    kind::Kind,
+    movement::{Command, Movement, Original},
     refusal::Refusal,
     time::{Micros, SECOND},
 };

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use stockroom::stock::{
     draft::Draft,
     ids::{ItemNo, Place},
-    movement::{Kind, Movement, StockState},
+    kind::{Kind, StockState},
+    movement::Movement,
     refusal::Refusal,
     time::Timestamp,
 };

@@ -6,8 +6,9 @@ use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
 use stockroom::stock::{
     draft::Draft,
     entry::Flags,
+    kind::Kind,
     machine::{Outcome, Posted},
-    movement::{Command, Kind},
+    movement::Command,
     refusal::Refusal,
     time::Timestamp,
 };

@@ -4,7 +4,7 @@
 use proptest::{collection::vec, prelude::*};
 use stockroom::stock::{
     draft::Draft,
-    movement::Kind,
+    kind::Kind,
     refusal::Refusal,
     time::{SECOND, Timestamp},
 };
