@@ -26,10 +26,21 @@ report() {
     printf '%s%-12s %5d s\n' "$table" all "$SECONDS" >&2
 }
 
+run_tests() { cargo test --workspace 2>&1 | tee "$log"; }
+
+# All test binaries together, for those who read only the end.
+total() {
+    awk '/^test result:/ { passed += $4; failed += $6 }
+        END { printf "tests: %d passed, %d failed\n", passed, failed }' "$log"
+}
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 part formatting cargo fmt --all --check
 part contract buf lint
 part lints cargo clippy --workspace --all-targets -- -D warnings
 part documents env RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace
 part supply cargo deny --log-level error check bans licenses sources
-part tests cargo test --workspace
+part tests run_tests
 report
+total
