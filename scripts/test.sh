@@ -9,6 +9,8 @@ scripts/setup.sh --checks
 if [ -n "${DATA:-}" ]; then
     DATA=$(cd "$DATA" && pwd) || fail "there is no folder DATA=$DATA"
     export DATA
+else
+    say 'no DATA=folder: the tests that want real data are skipped'
 fi
 export SQLX_OFFLINE=true
 table=''
