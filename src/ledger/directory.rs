@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::{
     ledger::fault::Fault,
@@ -128,11 +128,23 @@ impl Directory {
     /// # Errors
     /// The database is away.
     pub async fn find_items(&self, skus: &[&str]) -> Result<(), Fault> {
+        let connect = Fault::doing("connect to look items up");
+        let mut connection = self.pool.acquire().await.map_err(connect)?;
+        self.find_items_over(&mut connection, skus).await
+    }
+
+    /// The same over a connection that the caller has already: under a lock nobody may wait for
+    /// another one.
+    pub(crate) async fn find_items_over(
+        &self,
+        connection: &mut PgConnection,
+        skus: &[&str],
+    ) -> Result<(), Fault> {
         let rows = sqlx::query!(
             "select sku, item_no, stock_item, revision from item where sku = any($1)",
             skus as _,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(connection)
         .await
         .map_err(Fault::doing("look items up"))?;
         let mut known = self.known_mut();

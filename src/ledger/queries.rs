@@ -68,9 +68,10 @@ impl Ledger {
     /// The database is away.
     pub async fn find_requests(&self, digests: &[Digest]) -> Result<Vec<FoundRequest>, Fault> {
         let digests: Vec<_> = digests.iter().map(|digest| Uuid::from_u128(digest.0)).collect();
+        let partitions = self.partitions().await?;
         let mut connection = self.reader().await?;
         let mut found = Vec::new();
-        for &partition in self.partitions().await? {
+        for &partition in partitions {
             found.extend(find_requests(&mut connection, partition, &digests).await?);
         }
         Ok(found)
@@ -86,10 +87,11 @@ impl Ledger {
         after: (Partition, Seq),
         rows_max: i64,
     ) -> Result<Vec<Entry<'static>>, Fault> {
+        let partitions = self.partitions().await?;
         let mut connection = self.reader().await?;
         let own = filter.place.map(|place| place.partition);
         let mut entries = Vec::new();
-        for &partition in self.partitions().await? {
+        for &partition in partitions {
             let left = rows_max - entries.len() as i64;
             if own.is_some_and(|own| own != partition) || partition < after.0 || left == 0 {
                 continue;
@@ -284,27 +286,26 @@ async fn positions_at(
     let locations: Vec<_> = keys.iter().map(|key| key.place.location.0).collect();
     let items: Vec<_> = keys.iter().map(|key| key.item.0).collect();
     let rows = sqlx::query!(
-        r#"with leg as (
-               select location, item, seq, reserved_change, from_state as state, -quantity as change
-               from ledger_entry where partition = $1 and seq <= $4 and legs & 1 <> 0
-                   and (location, item) in (select * from unnest($2::int[], $3::int[]))
-               union all
-               select location, item, seq, 0, to_state, quantity
-               from ledger_entry where partition = $1 and seq <= $4 and legs & 2 <> 0
-                   and (location, item) in (select * from unnest($2::int[], $3::int[]))
-               union all
-               select location, item, seq, reserved_change, null, 0
-               from ledger_entry where partition = $1 and seq <= $4 and legs & 1 = 0
-                   and (location, item) in (select * from unnest($2::int[], $3::int[]))
-           )
-           select location as "location!", item as "item!",
-               coalesce(sum(change) filter (where state = 1), 0)::bigint as "sellable!",
-               coalesce(sum(change) filter (where state = 2), 0)::bigint as "staged!",
-               coalesce(sum(change) filter (where state = 3), 0)::bigint as "blocked!",
-               coalesce(sum(change) filter (where state = 4), 0)::bigint as "in_transit!",
-               coalesce(sum(change) filter (where state = 5), 0)::bigint as "expected!",
+        r#"select wanted.location as "location!", wanted.item as "item!",
+               coalesce(sum(quantity * ((legs & 2 <> 0 and to_state = 1)::int - (legs & 1 <> 0 and from_state = 1)::int)), 0)::bigint
+                   as "sellable!",
+               coalesce(sum(quantity * ((legs & 2 <> 0 and to_state = 2)::int - (legs & 1 <> 0 and from_state = 2)::int)), 0)::bigint
+                   as "staged!",
+               coalesce(sum(quantity * ((legs & 2 <> 0 and to_state = 3)::int - (legs & 1 <> 0 and from_state = 3)::int)), 0)::bigint
+                   as "blocked!",
+               coalesce(sum(quantity * ((legs & 2 <> 0 and to_state = 4)::int - (legs & 1 <> 0 and from_state = 4)::int)), 0)::bigint
+                   as "in_transit!",
+               coalesce(sum(quantity * ((legs & 2 <> 0 and to_state = 5)::int - (legs & 1 <> 0 and from_state = 5)::int)), 0)::bigint
+                   as "expected!",
                sum(reserved_change)::bigint as "reserved!", max(seq) as "seq!"
-           from leg group by location, item"#,
+           from (select distinct * from unnest($2::int[], $3::int[]) as pair (location, item))
+               as wanted
+           cross join lateral (
+               select * from ledger_entry
+               where partition = $1 and location = wanted.location and item = wanted.item
+                   and seq <= $4 offset 0
+           ) as entry
+           group by wanted.location, wanted.item"#,
         partition.0,
         &locations,
         &items,

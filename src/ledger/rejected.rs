@@ -1,7 +1,7 @@
 //! Movements that could not be recorded: kept as they were sent until somebody decides.
 
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
@@ -165,10 +165,9 @@ impl Ledger {
     /// A movement that is posted after all leaves the open list. Found when somebody looks, so that
     /// the hot path need not.
     async fn resolve_posted(&self) -> Result<(), Fault> {
-        let mut connection = self.reader().await?;
         let mut after = Uuid::nil();
         loop {
-            let open = open_rows(&mut connection, after).await?;
+            let open = open_rows(&self.readers, after).await?;
             let Some(last) = open.last() else { return Ok(()) };
             after = last.id;
             let digests: Vec<_> = open.iter().map(|row| row.digest).collect();
@@ -185,7 +184,7 @@ impl Ledger {
                 open.iter().filter(|row| posted(row)).map(|row| row.id).collect()
             };
             if !ids.is_empty() {
-                resolve(&mut connection, &ids).await?;
+                resolve(&self.readers, &ids).await?;
             }
         }
     }
@@ -309,7 +308,7 @@ async fn read(pool: &PgPool, id: Uuid) -> Result<Option<Rejected>, Fault> {
     Ok(row.map(Row::rejected))
 }
 
-async fn open_rows(connection: &mut PgConnection, after: Uuid) -> Result<Vec<OpenRow>, Fault> {
+async fn open_rows(pool: &PgPool, after: Uuid) -> Result<Vec<OpenRow>, Fault> {
     let rows = sqlx::query!(
         r#"select rejected_movement_id, digest, location_id, rejected_at as "rejected_at: At"
            from rejected_movement
@@ -317,7 +316,7 @@ async fn open_rows(connection: &mut PgConnection, after: Uuid) -> Result<Vec<Ope
            order by rejected_movement_id limit 1000"#,
         after,
     )
-    .fetch_all(connection)
+    .fetch_all(pool)
     .await
     .map_err(Fault::doing("read open rejected movements"))?;
     Ok(rows
@@ -331,13 +330,13 @@ async fn open_rows(connection: &mut PgConnection, after: Uuid) -> Result<Vec<Ope
         .collect())
 }
 
-async fn resolve(connection: &mut PgConnection, ids: &[Uuid]) -> Result<(), Fault> {
+async fn resolve(pool: &PgPool, ids: &[Uuid]) -> Result<(), Fault> {
     sqlx::query!(
         "update rejected_movement set state = 2
          where rejected_movement_id = any($1) and state = 1",
         ids,
     )
-    .execute(connection)
+    .execute(pool)
     .await
     .map_err(Fault::doing("resolve rejected movements"))?;
     Ok(())

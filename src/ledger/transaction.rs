@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::{
     ledger::{
         Ledger,
+        directory::Directory,
         epoch::{Head, Locked, lock},
         fault::{Defect, Fault, Kind},
         load::load,
@@ -89,6 +90,15 @@ impl Batch {
         let now = self.heads.iter().flat_map(|locked| [locked.now, locked.head.recorded_at]).max();
         let seqs = self.heads.iter().map(|locked| (locked.head.partition, locked.head.seq));
         Book::new(now.unwrap_or(Timestamp::MIN), seqs.collect::<FxHashMap<_, _>>())
+    }
+
+    /// Looks items up that were unknown when their movements were resolved; those that have a number
+    /// by now are known afterwards.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn find_items(&mut self, directory: &Directory, skus: &[&str]) -> Result<(), Fault> {
+        directory.find_items_over(&mut self.transaction, skus).await
     }
 
     /// Reads what is needed into the book.

@@ -22,9 +22,10 @@ impl Ledger {
         &self,
         positions: &FxHashMap<PositionKey, Position>,
     ) -> Result<FxHashMap<PositionKey, Timestamp>, Fault> {
+        let partitions = self.partitions().await?;
         let mut connection = self.reader().await?;
         let mut since = FxHashMap::default();
-        for &partition in self.partitions().await? {
+        for &partition in partitions {
             let own = positions.iter().filter(|(key, position)| {
                 key.place.partition == partition && position.in_transit > 0
             });

@@ -7,9 +7,10 @@ use tokio::time::Instant;
 use crate::{
     ledger::{
         Ledger,
+        directory::Directory,
         epoch::Head,
         fault::{Fault, Kind},
-        transaction::Committed,
+        transaction::{Batch, Committed},
     },
     stock::{
         book::Needs,
@@ -111,7 +112,7 @@ async fn attempt(
 ) -> Result<Attempt, Fault> {
     let mut batch = ledger.begin(partitions, deadline).await?;
     // Under the lock: what was recorded before of an item is only found by its number.
-    number_items(ledger, commands).await?;
+    number_items(&mut batch, ledger.directory(), commands).await?;
     let commands = &*commands;
     let mut book = batch.book();
     let mut needs = Needs::of(commands);
@@ -149,7 +150,11 @@ async fn attempt(
 
 /// Gives their numbers to items that were unknown when their movements were resolved, as far as they
 /// have one by now.
-async fn number_items(ledger: &Ledger, commands: &mut [Command]) -> Result<(), Fault> {
+async fn number_items(
+    batch: &mut Batch,
+    directory: &Directory,
+    commands: &mut [Command],
+) -> Result<(), Fault> {
     let unnumbered: BTreeSet<&str> = commands
         .iter()
         .flat_map(Command::movements)
@@ -159,8 +164,7 @@ async fn number_items(ledger: &Ledger, commands: &mut [Command]) -> Result<(), F
     if unnumbered.is_empty() {
         return Ok(());
     }
-    let directory = ledger.directory();
-    directory.find_items(&unnumbered.into_iter().collect::<Vec<_>>()).await?;
+    batch.find_items(directory, &unnumbered.into_iter().collect::<Vec<_>>()).await?;
     let known = directory.known();
     for movement in commands.iter_mut().flat_map(Command::movements_mut) {
         if let Some(item) = known.item(&movement.draft.sku) {

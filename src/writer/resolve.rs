@@ -207,11 +207,11 @@ fn places(
         known.place(location_id).ok_or_else(unknown)
     };
     let own = place(&draft.location_id)?;
-    let stated = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let to_place = stated(&draft.to_location_id).map(|id| place(&id)).transpose()?;
+    let stated = |text| Some(text).filter(|text: &&String| !text.is_empty());
+    let to_place = stated(&draft.to_location_id).map(|id| place(id)).transpose()?;
     let unknown = |id: &String| Refusal::ChannelUnknown { channel_id: id.clone() };
     let channel = stated(&draft.channel_id);
-    let channel = channel.map(|id| known.channel(&id).ok_or_else(|| unknown(&id))).transpose()?;
+    let channel = channel.map(|id| known.channel(id).ok_or_else(|| unknown(id))).transpose()?;
     Ok((own, to_place, channel))
 }
 

@@ -1,10 +1,22 @@
 //! The list of rejected movements: kept, mended, dismissed.
 
-use stockroom::api::proto::{
-    DismissRejectedMovementRequest, ListRejectedMovementsRequest, Movement, MovementResult,
-    RejectedMovement, RejectedMovementState, ResubmitMovementRequest,
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+use stockroom::{
+    api::proto::{
+        DismissRejectedMovementRequest, ListRejectedMovementsRequest, Movement, MovementResult,
+        RejectedMovement, RejectedMovementState, ResubmitMovementRequest,
+    },
+    ledger::{
+        Ledger, Options,
+        queries::EntryFilter,
+        rejected::{RejectedFilter, State},
+    },
+    stock::ids::Partition,
 };
 use tonic::Code;
+use uuid::Uuid;
 
 use crate::harness::{
     errors::explained,
@@ -157,4 +169,25 @@ async fn the_list_is_filtered_and_paged_oldest_first() {
         }
     }
     assert_eq!(keys, ["s", "q0", "q1", "q2", "q3", "q4", "x"]);
+}
+
+/// As many callers at once as there are connections must not wait for each other's second one.
+#[tokio::test]
+async fn a_list_needs_one_connection_at_a_time() {
+    let server = Server::start().await;
+    server.record_one(sale("s", "nowhere", "A", 1)).await.rejected("LOCATION_UNKNOWN");
+    let options = Options {
+        url: server.database_url.clone(),
+        writers_max: 1,
+        readers_max: 1,
+        acquire_timeout: Duration::from_secs(1),
+    };
+    let ledger = Ledger::new(&options).unwrap();
+    let filter =
+        RejectedFilter { source: None, location_id: None, reason: None, state: State::Open };
+    let listed = ledger.list_rejected(&filter, Uuid::nil(), 10).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    let entries = ledger.list_entries(&EntryFilter::default(), (Partition(0), 0), 10).await;
+    assert_eq!(entries.unwrap(), []);
+    ledger.in_transit_since(&FxHashMap::default()).await.unwrap();
 }
