@@ -152,6 +152,7 @@ pub(crate) fn entry(entry: Entry<'_>, names: &Names) -> proto::Entry {
         expected_at: entry.expected_at.map(time_out),
         group: entry.group.into_owned(),
         flags: flags(entry.flags),
+        reservation_state: 0,
     }
 }
 
@@ -175,6 +176,7 @@ pub(crate) fn position(
         shortfall: position.shortfall(),
         version: position.seq as u64,
         in_transit_since: None,
+        doubtful: false,
     }
 }
 
