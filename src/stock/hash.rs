@@ -1,10 +1,12 @@
 //! Stable hashes: the digest of a key, the fingerprint of a request, the checksum of a row. All are
 //! SHA-256, cut to size, over fixed-width numbers and length-prefixed text.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// First 16 bytes of SHA-256 over source and key: what an idempotency key is stored as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Digest(pub u128);
 
 impl Digest {
@@ -14,6 +16,29 @@ impl Digest {
         hash.text(source);
         hash.text(key);
         Digest(hash.finish_u128())
+    }
+
+    /// The digest of a request: kept apart from what a source of the same name reports.
+    pub fn of_request(caller: &str, request_id: &str) -> Digest {
+        let mut hash = StableHash::new("request");
+        hash.text(caller);
+        hash.text(request_id);
+        Digest(hash.finish_u128())
+    }
+}
+
+/// Hexadecimal, where it is text: formats of numbers end at 64 bits.
+impl From<Digest> for String {
+    fn from(digest: Digest) -> String {
+        format!("{:032x}", digest.0)
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> Result<Digest, std::num::ParseIntError> {
+        u128::from_str_radix(&text, 16).map(Digest)
     }
 }
 

@@ -1,24 +1,26 @@
 //! Names of things: the narrow numbers that the ledger stores, and what a text identifier may be.
 
+use serde::{Deserialize, Serialize};
+
 use crate::stock::hash::StableHash;
 
 /// Longest identifier, item code, key, document or group, in bytes (all are ASCII).
 pub const ID_BYTES_MAX: usize = 64;
 
 /// A partition of the ledger: one log, one writer lane per server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Partition(pub i16);
 
 /// Number of a location.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LocationNo(pub i32);
 
 /// Number of an item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ItemNo(pub i32);
 
 /// Number of a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChannelNo(pub i32);
 
 /// Number of a source.
@@ -29,7 +31,7 @@ pub struct SourceNo(pub i32);
 pub type Seq = i64;
 
 /// A location and the partition that holds its stock, which never changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// The partition.
     pub partition: Partition,

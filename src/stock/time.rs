@@ -1,7 +1,9 @@
 //! A moment, as the ledger stores it.
 
+use serde::{Deserialize, Serialize};
+
 /// Microseconds since 1970-01-01 00:00:00 UTC, leap seconds ignored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(pub i64);
 
 /// A span of time, in microseconds.
