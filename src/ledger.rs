@@ -14,6 +14,7 @@ mod migrate;
 pub mod network;
 pub mod queries;
 pub mod rejected;
+pub mod reservation;
 mod resume;
 mod rows;
 mod sql_time;

@@ -20,10 +20,17 @@ use tokio::{
 
 use crate::{
     ledger::{Ledger, epoch::Head, fault::Fault},
-    stock::{draft::Draft, ids::Partition, machine::Posted, refusal::Refusal, time::Timestamp},
+    stock::{
+        draft::Draft,
+        ids::Partition,
+        machine::{Outcome, Posted},
+        movement::Command,
+        refusal::Refusal,
+        time::Timestamp,
+    },
     telemetry,
     writer::{
-        lane::{Job, Lane},
+        lane::{Decided, Job, Lane},
         resume::ResumePoints,
         split::split,
     },
@@ -102,7 +109,7 @@ pub struct Pending {
 #[derive(Debug)]
 struct Part {
     lines: Vec<usize>,
-    answer: oneshot::Receiver<Result<Recorded, Failure>>,
+    answer: oneshot::Receiver<Result<Decided, Failure>>,
 }
 
 /// Why a report was not answered line by line. All of it may be sent again with the same keys.
@@ -208,16 +215,19 @@ impl Pending {
         let Pending { mut answers, parts } = self;
         let mut recorded = Recorded { answers: Vec::new(), heads: Vec::new(), replicated: true };
         for Part { lines, answer } in parts {
-            // A lane that went away without an answer was stopped with the server.
-            let stopped = Failure::Unavailable { outcome_unknown: true };
-            let done = answer.await.map_err(|_| stopped)??;
-            for (line, answer) in lines.into_iter().zip(done.answers) {
+            let Decided { commands, outcomes, heads, replicated } = decided(answer).await?;
+            let movements = commands.into_iter().flat_map(Command::into_movements);
+            let decided = movements.zip(outcomes).map(|(movement, outcome)| Answer {
+                draft: movement.draft,
+                verdict: outcome.into(),
+            });
+            for (line, answer) in lines.into_iter().zip(decided) {
                 if let Some(slot) = answers.get_mut(line) {
                     *slot = Some(answer);
                 }
             }
-            recorded.heads.extend(done.heads);
-            recorded.replicated &= done.replicated;
+            recorded.heads.extend(heads);
+            recorded.replicated &= replicated;
         }
         recorded.answers = answers.into_iter().flatten().collect();
         count(&recorded.answers);
@@ -232,6 +242,23 @@ impl Failure {
         match fault.kind {
             Kind::Unavailable | Kind::Contended => Failure::Unavailable { outcome_unknown },
             Kind::Poisoned | Kind::Broken => Failure::Broken,
+        }
+    }
+}
+
+async fn decided(answer: oneshot::Receiver<Result<Decided, Failure>>) -> Result<Decided, Failure> {
+    // A lane that went away without an answer was stopped with the server.
+    answer.await.map_err(|_| Failure::Unavailable { outcome_unknown: true })?
+}
+
+impl From<Option<Outcome>> for Verdict {
+    fn from(outcome: Option<Outcome>) -> Verdict {
+        match outcome {
+            Some(Outcome::Recorded(posted)) => Verdict::Recorded(posted),
+            Some(Outcome::Duplicate(posted)) => Verdict::Duplicate(posted),
+            Some(Outcome::Refused(refusal)) => Verdict::Refused(refusal),
+            // A movement is no step.
+            Some(Outcome::Stepped(_)) | None => Verdict::Poisoned,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! An entry on its way into the database: one value of the type `entry_row`.
+//! An entry on its way into the database: one value of the type `entry_row_2`.
 
 use sqlx::{
     Encode, Postgres, Type,
@@ -14,13 +14,13 @@ pub(crate) struct EntryRow<'e>(pub &'e Entry<'e>);
 
 impl Type<Postgres> for EntryRow<'_> {
     fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_name("entry_row")
+        PgTypeInfo::with_name("entry_row_2")
     }
 }
 
 impl PgHasArrayType for EntryRow<'_> {
     fn array_type_info() -> PgTypeInfo {
-        PgTypeInfo::array_of("entry_row")
+        PgTypeInfo::array_of("entry_row_2")
     }
 }
 
@@ -63,13 +63,14 @@ impl Encode<'_, Postgres> for EntryRow<'_> {
             .encode(stated(&entry.hold_id))?
             .encode(stated(&entry.original_source))?
             .encode(stated(&entry.original_key))?
-            .encode(stated(&entry.group))?;
+            .encode(stated(&entry.group))?
+            .encode(entry.reservation_state.map(|state| state as i16))?;
         row.finish();
         Ok(IsNull::No)
     }
 }
 
 /// Null where a text is empty.
-fn stated(text: &str) -> Option<&str> {
+pub(crate) fn stated(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }

@@ -10,7 +10,13 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    ledger::{fault::Fault, rows, rows::meaning, sql_time::At},
+    ledger::{
+        fault::Fault,
+        reservation::{load_holds, load_reservations, load_versions},
+        rows,
+        rows::meaning,
+        sql_time::At,
+    },
     stock::{
         book::{Announcement, Book, DocumentLine, Needs, Request, RequestKey},
         hash::Digest,
@@ -41,6 +47,15 @@ pub(crate) async fn load(
         for stored in rows::entries(connection, partition, &seqs).await? {
             book.entries.insert(stored.entry.at(), stored.entry);
         }
+    }
+    for (partition, keys) in by_partition(&needs.holds, |key| key.partition) {
+        load_holds(connection, partition, &keys, book).await?;
+    }
+    for (partition, made) in by_partition(&needs.reservations, |at| at.partition) {
+        load_reservations(connection, partition, &made, book).await?;
+    }
+    for (partition, wanted) in by_partition(&needs.versions, |(at, _)| at.partition) {
+        load_versions(connection, partition, &wanted, book).await?;
     }
     let mut starts = BTreeMap::new();
     for &(key, from) in &needs.histories {
@@ -112,7 +127,7 @@ async fn load_positions(
     let rows = sqlx::query!(
         r#"select p.location, p.item, p.sellable, p.staged, p.blocked, p.in_transit, p.expected,
                p.reserved, p.seq, p.fact_at as "fact_at: At", p.count_at as "count_at: At",
-               p.count_seq
+               p.count_seq, p.doubtful_at as "doubtful_at: At"
            from unnest($2::int[], $3::int[]) as wanted (location, item)
            cross join lateral (
                select * from position
@@ -139,6 +154,7 @@ async fn load_positions(
             seq: row.seq,
             fact_at: Some(row.fact_at.0),
             count,
+            doubtful_at: row.doubtful_at.map(|at| at.0),
             history: None,
         };
         book.positions.insert(PositionKey { place, item: ItemNo(row.item) }, position);
@@ -246,7 +262,7 @@ async fn load_history(
         r#"select e.effective_at as "effective_at: At", e.seq, e.kind, e.legs, e.from_state,
                e.to_state, e.quantity
            from ledger_entry e
-           where e.partition = $1 and e.location = $2 and e.item = $3 and e.kind < 12
+           where e.partition = $1 and e.location = $2 and e.item = $3 and e.kind in (1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16)
                and e.effective_at >= coalesce($4, '-infinity'::timestamptz)
                and not exists (
                    select from ledger_entry c

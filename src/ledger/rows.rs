@@ -13,6 +13,7 @@ use crate::{
         entry::{Counter, Entry, Flags, Legs},
         ids::{ChannelNo, ItemNo, LocationNo, Partition, Place, Seq, SourceNo},
         kind::{Kind, StockState},
+        reservation::State,
     },
 };
 
@@ -62,6 +63,7 @@ struct Row {
     original_source: Option<String>,
     original_key: Option<String>,
     posting_group: Option<String>,
+    reservation_state: Option<i16>,
 }
 
 /// One list of columns for every way to choose entries.
@@ -78,7 +80,7 @@ macro_rules! select_entries {
                    kind, legs, from_state, to_state, flags, utc_offset_minutes, document_line,
                    counter_seq, refers_to_seq, expected_at as "expected_at: At", key, actor,
                    reason, document, note, reservation_id, hold_id, original_source, original_key,
-                   posting_group "# + $from,
+                   posting_group, reservation_state "# + $from,
             $($argument),+
         )
     };
@@ -169,6 +171,10 @@ impl Row {
                 meaning("document_line", line, known)?
             }
         };
+        let reservation_state = match self.reservation_state {
+            None => None,
+            Some(state) => Some(meaning("reservation_state", state, State::of(state))?),
+        };
         let entry = Entry {
             partition,
             seq: self.seq,
@@ -203,6 +209,7 @@ impl Row {
             effective_at: self.effective_at.0,
             recorded_at: self.recorded_at.0,
             flags: Flags(self.flags),
+            reservation_state,
         };
         Ok(Stored { entry, checksum: self.checksum })
     }

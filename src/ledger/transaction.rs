@@ -89,7 +89,10 @@ impl Batch {
     pub fn book(&self) -> Book {
         let now = self.heads.iter().flat_map(|locked| [locked.now, locked.head.recorded_at]).max();
         let seqs = self.heads.iter().map(|locked| (locked.head.partition, locked.head.seq));
-        Book::new(now.unwrap_or(Timestamp::MIN), seqs.collect::<FxHashMap<_, _>>())
+        let mut book = Book::new(now.unwrap_or(Timestamp::MIN), seqs.collect::<FxHashMap<_, _>>());
+        let epochs = self.heads.iter().map(|locked| (locked.head.partition, locked.head.epoch));
+        book.epochs = epochs.collect();
+        book
     }
 
     /// Looks items up that were unknown when their movements were resolved; those that have a number

@@ -4,7 +4,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    ledger::{entry_row::EntryRow, epoch::Head, fault::Fault, sql_time::At},
+    ledger::{
+        entry_row::EntryRow, epoch::Head, fault::Fault, reservation::write_reservations,
+        sql_time::At,
+    },
     stock::{
         book::{Request, RequestKey},
         entry::Entry,
@@ -39,7 +42,7 @@ pub(crate) async fn write(
     if !stored.is_empty() {
         change_requests(connection, partition, &stored).await?;
     }
-    Ok(())
+    write_reservations(connection, partition, log.base, plan).await
 }
 
 /// Moves the head from `before`. Returns the number of rows that it changed, which must be one.
@@ -75,8 +78,8 @@ async fn write_entries(
              channel, counter_location, kind, legs, from_state, to_state, flags,
              utc_offset_minutes, document_line, counter_seq, refers_to_seq, expected_at, key, actor,
              reason, document, note, reservation_id, hold_id, original_source, original_key,
-             posting_group)
-         select $1, entry.* from unnest($2::entry_row[]) as entry",
+             posting_group, reservation_state)
+         select $1, entry.* from unnest($2::entry_row_2[]) as entry",
         partition.0,
         column(entries, EntryRow) as _,
     )
@@ -94,16 +97,17 @@ async fn write_positions(
     sqlx::query!(
         "insert into position (
              partition, location, item, sellable, staged, blocked, in_transit, expected, reserved,
-             seq, fact_at, count_at, count_seq)
+             seq, fact_at, count_at, count_seq, doubtful_at)
          select $1, * from unnest(
              $2::int[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
              $8::bigint[], $9::bigint[], $10::bigint[], $11::timestamptz[], $12::timestamptz[],
-             $13::bigint[])
+             $13::bigint[], $14::timestamptz[])
          on conflict (partition, location, item) do update set
              sellable = excluded.sellable, staged = excluded.staged, blocked = excluded.blocked,
              in_transit = excluded.in_transit, expected = excluded.expected,
              reserved = excluded.reserved, seq = excluded.seq, fact_at = excluded.fact_at,
-             count_at = excluded.count_at, count_seq = excluded.count_seq",
+             count_at = excluded.count_at, count_seq = excluded.count_seq,
+             doubtful_at = excluded.doubtful_at",
         partition.0,
         &column(positions, |(key, _)| key.place.location.0),
         &column(positions, |(key, _)| key.item.0),
@@ -117,6 +121,7 @@ async fn write_positions(
         column(positions, |(_, p)| At(p.fact_at.unwrap_or(Timestamp::Y2000))) as _,
         column(positions, |(_, p)| p.count.map(|count| At(count.at))) as _,
         column(positions, |(_, p)| p.count.map(|count| count.seq)) as _,
+        column(positions, |(_, p)| p.doubtful_at.map(At)) as _,
     )
     .execute(connection)
     .await

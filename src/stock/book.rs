@@ -7,10 +7,13 @@ use rustc_hash::FxHashMap;
 use crate::stock::{
     entry::Entry,
     hash::Digest,
+    hold::HoldId,
     ids::{EntryRef, ItemNo, Partition, Place, PositionKey, Seq},
     kind::Kind,
     movement::{Command, Movement},
     position::{HistoryFrom, Position},
+    reservation::{Reservation, ReservationId},
+    step::{Action, Step, Target},
     time::Timestamp,
 };
 
@@ -21,6 +24,24 @@ pub struct RequestKey {
     pub place: Place,
     /// Source and key.
     pub digest: Digest,
+}
+
+/// A hold, as the ledger finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HoldKey {
+    /// Where it is kept.
+    pub partition: Partition,
+    /// Digest of caller and request.
+    pub digest: Digest,
+}
+
+/// What the ledger knows of a hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HoldUse {
+    /// The promise that it is itself, if it was taken in the ledger.
+    pub held: Option<EntryRef>,
+    /// The reservation that consumed it.
+    pub consumed_by: Option<EntryRef>,
 }
 
 /// What was posted under a key, or awaits it.
@@ -70,6 +91,8 @@ pub struct Book {
     pub now: Timestamp,
     /// Last sequence number of every partition that is locked.
     pub heads: FxHashMap<Partition, Seq>,
+    /// Epoch of every partition that is locked.
+    pub epochs: FxHashMap<Partition, i64>,
     /// Requests, by key.
     pub requests: FxHashMap<RequestKey, Request>,
     /// Positions.
@@ -78,6 +101,12 @@ pub struct Book {
     pub announcements: FxHashMap<DocumentLine, Announcement>,
     /// Earlier entries that a movement repeats or refers to.
     pub entries: FxHashMap<EntryRef, Entry<'static>>,
+    /// Reservations by the entry that made them; `None`: there is none.
+    pub reservations: FxHashMap<EntryRef, Option<Reservation>>,
+    /// Reservations as they stood after earlier steps.
+    pub versions: FxHashMap<(EntryRef, Seq), Reservation>,
+    /// Holds.
+    pub holds: FxHashMap<HoldKey, HoldUse>,
 }
 
 /// What must be read into a book.
@@ -91,10 +120,23 @@ pub struct Needs {
     pub announcements: BTreeSet<DocumentLine>,
     /// Entries.
     pub entries: BTreeSet<EntryRef>,
+    /// Reservations, by the entry that made them.
+    pub reservations: BTreeSet<EntryRef>,
+    /// Reservations as they stood after the step with this sequence number.
+    pub versions: BTreeSet<(EntryRef, Seq)>,
+    /// Holds.
+    pub holds: BTreeSet<HoldKey>,
     /// Histories of positions.
     pub histories: Vec<(PositionKey, HistoryFrom)>,
     /// Partitions that are not locked: nothing can be read, the command must be sent again with them.
     pub partitions: BTreeSet<Partition>,
+}
+
+impl HoldKey {
+    /// The key of a hold.
+    pub fn of(id: HoldId) -> HoldKey {
+        HoldKey { partition: id.place.partition, digest: id.digest }
+    }
 }
 
 impl Announcement {
@@ -138,12 +180,38 @@ impl Movement {
         let place = elsewhere.unwrap_or(self.place);
         Some(RequestKey { place, digest: original.digest })
     }
+
+    /// The reservation that it consumes, if that is one of its own place.
+    pub fn reservation(&self) -> Option<ReservationId> {
+        let id: ReservationId = self.draft.reservation_id.parse().ok()?;
+        (self.sells() && id.place == self.place).then_some(id)
+    }
+
+    /// The hold that it consumes, if that is one of its own place.
+    pub fn hold(&self) -> Option<HoldId> {
+        let id: HoldId = self.draft.hold_id.parse().ok()?;
+        (self.sells() && id.place == self.place).then_some(id)
+    }
+
+    fn sells(&self) -> bool {
+        matches!(self.kind, Kind::Sale | Kind::ShipOut)
+    }
 }
 
 impl Needs {
     /// What every batch needs, before the machine has looked at anything.
     pub fn of(commands: &[Command]) -> Needs {
         let movements = || commands.iter().flat_map(Command::movements);
+        let steps = || commands.iter().flat_map(Command::steps);
+        let wanted = |step: &Step| {
+            let (place, lines) = step.wanted();
+            let items: Vec<_> = lines.iter().map(|line| line.item).collect();
+            items.into_iter().map(move |item| PositionKey { place, item })
+        };
+        let reservation = |step: &Step| match step.action {
+            Action::Change(Target::Reservation(id), _) => Some(id.at()),
+            _ => None,
+        };
         let to_position = |movement: &Movement| {
             movement.to_place.map(|place| PositionKey { place, item: movement.item })
         };
@@ -151,10 +219,20 @@ impl Needs {
             requests: movements()
                 .flat_map(|movement| [Some(movement.request()), movement.original_request()])
                 .flatten()
+                .chain(steps().map(Step::request))
                 .collect(),
             positions: movements()
                 .flat_map(|movement| [Some(movement.position()), to_position(movement)])
                 .flatten()
+                .chain(steps().flat_map(wanted))
+                .collect(),
+            reservations: movements()
+                .filter_map(|movement| movement.reservation().map(|id| id.at()))
+                .chain(steps().filter_map(reservation))
+                .collect(),
+            holds: movements()
+                .filter_map(|movement| movement.hold().map(HoldKey::of))
+                .chain(steps().flat_map(Step::holds))
                 .collect(),
             announcements: movements()
                 .filter_map(|movement| {
@@ -178,10 +256,14 @@ impl Book {
         Book {
             now,
             heads,
+            epochs: FxHashMap::default(),
             requests: FxHashMap::default(),
             positions: FxHashMap::default(),
             announcements: FxHashMap::default(),
             entries: FxHashMap::default(),
+            reservations: FxHashMap::default(),
+            versions: FxHashMap::default(),
+            holds: FxHashMap::default(),
         }
     }
 }

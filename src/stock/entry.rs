@@ -6,6 +6,7 @@ use crate::stock::{
     hash::StableHash,
     ids::{ChannelNo, EntryRef, ItemNo, LocationNo, Partition, Place, PositionKey, Seq, SourceNo},
     kind::{Kind, StockState},
+    reservation::State,
     time::Timestamp,
 };
 
@@ -65,6 +66,7 @@ pub struct Entry<'a> {
     pub effective_at: Timestamp,
     pub recorded_at: Timestamp,
     pub flags: Flags,
+    pub reservation_state: Option<State>,
 }
 
 /// An entry elsewhere that belongs to this one: the other half of a transfer, or the original of a
@@ -89,6 +91,10 @@ impl Flags {
     /// Written along with the entry that answers the request: a variance, the other half of a
     /// transfer, a correction that had waited for its original.
     pub const SECONDARY: Flags = Flags(16);
+    /// Written by a step of a reservation: its key is a request's, not a movement's.
+    pub const REQUEST: Flags = Flags(32);
+    /// A short pick made the position doubtful until it is counted.
+    pub const DOUBTFUL: Flags = Flags(64);
 
     /// Whether all bits of `other` are set.
     pub fn has(self, other: Flags) -> bool {
@@ -184,6 +190,10 @@ impl Entry<'_> {
         }
         hash.text(&self.original_key);
         hash.text(&self.group);
+        // Entries from before there were reservations keep their checksum.
+        if let Some(state) = self.reservation_state {
+            hash.number(state as i64);
+        }
         hash.finish_i64()
     }
 }

@@ -1,7 +1,7 @@
 //! The kinds of movements, and the states that they move units between.
 
 /// What happened. The numbers are those of the contract and of the database; from 100 on they are
-/// left to requests, which may be refused for lack of stock.
+/// requests, which may be refused for lack of stock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(i16)]
 pub enum Kind {
@@ -33,6 +33,16 @@ pub enum Kind {
     CountVariance = 13,
     /// Makes EXPECTED equal what is still announced; written by the machine only.
     ExpectVariance = 14,
+    /// Set aside for a customer; written by steps of reservations only.
+    Pick = 15,
+    /// Returned to the shelf; written by steps of reservations only.
+    Unpick = 16,
+    /// Promised; written by steps of reservations only.
+    Reserve = 100,
+    /// No longer promised; written by steps of reservations only.
+    Release = 101,
+    /// A step that changed neither stock nor what is promised.
+    Step = 102,
 }
 
 /// Where a unit is. The numbers are those of the contract and of the database.
@@ -55,7 +65,7 @@ pub enum StockState {
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 19] = [
         Kind::Receipt,
         Kind::Expect,
         Kind::Sale,
@@ -70,6 +80,11 @@ impl Kind {
         Kind::Correct,
         Kind::CountVariance,
         Kind::ExpectVariance,
+        Kind::Pick,
+        Kind::Unpick,
+        Kind::Reserve,
+        Kind::Release,
+        Kind::Step,
     ];
 
     /// The kind with this number.
@@ -94,12 +109,27 @@ impl Kind {
             Kind::Correct => "CORRECT",
             Kind::CountVariance => "COUNT_VARIANCE",
             Kind::ExpectVariance => "EXPECT_VARIANCE",
+            Kind::Pick => "PICK",
+            Kind::Unpick => "UNPICK",
+            Kind::Reserve => "RESERVE",
+            Kind::Release => "RELEASE",
+            Kind::Step => "STEP",
         }
     }
 
     /// Whether the machine writes it of its own accord.
     pub fn is_variance(self) -> bool {
         matches!(self, Kind::CountVariance | Kind::ExpectVariance)
+    }
+
+    /// Whether it is a request, which may be refused; the others are facts.
+    pub fn is_request(self) -> bool {
+        self as i16 >= 100
+    }
+
+    /// Whether it may be sent as a movement.
+    pub fn is_movement(self) -> bool {
+        self as i16 <= Kind::Correct as i16
     }
 
     /// Where the units of such a movement come from and go, given what was stated; `None`: not
@@ -131,7 +161,7 @@ impl Kind {
             Kind::Count | Kind::Correct => {
                 return (from.is_none() && to.is_none()).then_some((External, Sellable));
             }
-            Kind::CountVariance | Kind::ExpectVariance => return None,
+            _ => return None,
         };
         let pick = |stated: Option<StockState>, allowed: &[StockState]| match stated {
             Some(state) => allowed.contains(&state).then_some(state),
@@ -141,7 +171,7 @@ impl Kind {
     }
 
     pub(super) fn of_draft(number: i32) -> Option<Kind> {
-        Kind::of(number).filter(|kind| !kind.is_variance())
+        Kind::of(number).filter(|kind| kind.is_movement())
     }
 }
 

@@ -3,19 +3,24 @@
 //! [`apply`] works on copies of what it changes and never on the book, so it may be run any number
 //! of times: when it meets something that was not read, it says so and is run again with more.
 
+mod consume;
 mod correct;
+mod fulfil;
+mod grant;
 mod judge;
 mod post;
+mod step;
 
 use rustc_hash::FxHashMap;
 
 use crate::stock::{
-    book::{Announcement, Book, DocumentLine, Needs, Request, RequestKey},
+    book::{Announcement, Book, DocumentLine, HoldKey, HoldUse, Needs, Request, RequestKey},
     entry::{Entry, Flags},
     ids::{EntryRef, Partition, PositionKey, Seq},
     movement::{Command, Movement},
     position::Position,
     refusal::Refusal,
+    reservation::Reservation,
     time::Timestamp,
 };
 
@@ -26,6 +31,8 @@ pub enum Outcome {
     Recorded(Posted),
     /// It was in the ledger already.
     Duplicate(Posted),
+    /// A step was taken, now or when it was asked for first: the reservation as it stood after it.
+    Stepped(Box<Reservation>),
     /// It changes nothing.
     Refused(Refusal),
 }
@@ -54,7 +61,11 @@ pub struct Plan<'a> {
     pub positions: FxHashMap<PositionKey, Position>,
     /// Requests that are new or changed.
     pub requests: FxHashMap<RequestKey, Request>,
-    /// One per movement, in order.
+    /// Reservations that are new or changed, as they are now.
+    pub reservations: FxHashMap<EntryRef, Reservation>,
+    /// Reservations as they stood before each of the steps, for repeated requests.
+    pub superseded: Vec<Reservation>,
+    /// One per movement and step, in order.
     pub outcomes: Vec<Outcome>,
 }
 
@@ -80,16 +91,18 @@ pub fn apply<'a>(book: &'a Book, commands: &'a [Command]) -> Result<Plan<'a>, Bo
             Command::One(movement) => outcomes.extend(machine.one(movement)),
             Command::Group(movements) => outcomes.extend(machine.group(movements, false)),
             Command::Spoiled(movements) => outcomes.extend(machine.group(movements, true)),
+            Command::Step(step) => outcomes.extend(machine.step(step)),
+            Command::Basket(steps) => outcomes.extend(machine.basket(steps)),
         }
     }
     if !machine.needs.is_empty() {
         return Err(Box::new(machine.needs));
     }
-    let Machine { logs, mut positions, requests, .. } = machine;
+    let Machine { logs, mut positions, requests, reservations, superseded, .. } = machine;
     positions.retain(|key, position| {
         logs.get(&key.place.partition).is_some_and(|log| position.seq > log.base)
     });
-    Ok(Plan { logs, positions, requests, outcomes })
+    Ok(Plan { logs, positions, requests, reservations, superseded, outcomes })
 }
 
 /// Working state: the book, and copies of what changed.
@@ -99,6 +112,9 @@ struct Machine<'a> {
     positions: FxHashMap<PositionKey, Position>,
     requests: FxHashMap<RequestKey, Request>,
     announcements: FxHashMap<DocumentLine, Announcement>,
+    reservations: FxHashMap<EntryRef, Reservation>,
+    holds: FxHashMap<HoldKey, HoldUse>,
+    superseded: Vec<Reservation>,
     needs: Needs,
     undo: Option<Undo>,
 }
@@ -110,6 +126,9 @@ struct Undo {
     positions: FxHashMap<PositionKey, Option<Position>>,
     requests: FxHashMap<RequestKey, Option<Request>>,
     announcements: FxHashMap<DocumentLine, Option<Announcement>>,
+    reservations: FxHashMap<EntryRef, Option<Reservation>>,
+    holds: FxHashMap<HoldKey, Option<HoldUse>>,
+    superseded: usize,
 }
 
 /// Why a movement was not posted.
@@ -135,6 +154,9 @@ impl<'a> Machine<'a> {
             positions: FxHashMap::default(),
             requests: FxHashMap::default(),
             announcements: FxHashMap::default(),
+            reservations: FxHashMap::default(),
+            holds: FxHashMap::default(),
+            superseded: Vec::new(),
             needs: Needs::default(),
             undo: None,
         }
@@ -152,8 +174,7 @@ impl<'a> Machine<'a> {
     /// All or none: a refusal, also one that spoiled the group before, takes back what the other lines
     /// did, and with it the entries that lines sent twice in the group would be duplicates of.
     fn group(&mut self, movements: &'a [Movement], spoiled: bool) -> Vec<Outcome> {
-        let lengths = self.logs.iter().map(|(&partition, log)| (partition, log.entries.len()));
-        self.undo = Some(Undo { lengths: lengths.collect(), ..Undo::default() });
+        self.begin_undo();
         let outcomes: Vec<_> = movements.iter().filter_map(|movement| self.one(movement)).collect();
         let undo = self.undo.take().unwrap_or_default();
         if !spoiled && !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused(_))) {
@@ -171,6 +192,13 @@ impl<'a> Machine<'a> {
         outcomes.into_iter().zip(movements).map(refuse).collect()
     }
 
+    /// From here on everything that changes can be taken back.
+    fn begin_undo(&mut self) {
+        let lengths = self.logs.iter().map(|(&partition, log)| (partition, log.entries.len()));
+        let (lengths, superseded) = (lengths.collect(), self.superseded.len());
+        self.undo = Some(Undo { lengths, superseded, ..Undo::default() });
+    }
+
     fn take_back(&mut self, undo: Undo) {
         for (partition, length) in undo.lengths {
             if let Some(log) = self.logs.get_mut(&partition) {
@@ -180,6 +208,9 @@ impl<'a> Machine<'a> {
         restore(&mut self.positions, undo.positions);
         restore(&mut self.requests, undo.requests);
         restore(&mut self.announcements, undo.announcements);
+        restore(&mut self.reservations, undo.reservations);
+        restore(&mut self.holds, undo.holds);
+        self.superseded.truncate(undo.superseded);
     }
 
     fn position(&mut self, key: PositionKey) -> &mut Position {

@@ -5,6 +5,7 @@ use crate::stock::{
     hash::Digest,
     ids::{ChannelNo, ItemNo, Place, SourceNo},
     kind::Kind,
+    step::Step,
     time::Micros,
 };
 
@@ -37,6 +38,9 @@ pub struct Movement {
     pub clock_offset: Micros,
     /// What it refers to.
     pub original: Option<Original>,
+    /// Whether the reservation layer is sure that it never had the hold that this names, or has
+    /// finished it.
+    pub hold_unknown: bool,
 }
 
 /// Where to look for what a movement refers to.
@@ -50,7 +54,7 @@ pub struct Original {
     pub counter_place: Option<Place>,
 }
 
-/// One or more movements that are posted together or not at all.
+/// What is decided as one: movements that are posted together or not at all, or steps.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly every command is one movement, by value")]
 pub enum Command {
@@ -60,6 +64,10 @@ pub enum Command {
     Group(Vec<Movement>),
     /// What is left of a group of which a line was refused already: judged, and not posted.
     Spoiled(Vec<Movement>),
+    /// A step of a reservation.
+    Step(Box<Step>),
+    /// Steps at several locations that are all taken or none.
+    Basket(Vec<Step>),
 }
 
 impl Command {
@@ -68,7 +76,28 @@ impl Command {
         match self {
             Command::One(movement) => std::slice::from_ref(movement),
             Command::Group(movements) | Command::Spoiled(movements) => movements,
+            Command::Step(_) | Command::Basket(_) => &[],
         }
+    }
+
+    /// Its steps, in order.
+    pub fn steps(&self) -> &[Step] {
+        match self {
+            Command::Step(step) => std::slice::from_ref(step),
+            Command::Basket(steps) => steps,
+            _ => &[],
+        }
+    }
+
+    /// How many outcomes it has.
+    pub fn outcomes(&self) -> usize {
+        self.movements().len() + self.steps().len()
+    }
+
+    /// Every place whose ledger it may write to or must read under lock.
+    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        let movements = self.movements().iter().flat_map(Movement::places);
+        movements.chain(self.steps().iter().flat_map(Step::places))
     }
 
     /// Its movements, in order.
@@ -76,6 +105,7 @@ impl Command {
         match self {
             Command::One(movement) => std::slice::from_mut(movement),
             Command::Group(movements) | Command::Spoiled(movements) => movements,
+            Command::Step(_) | Command::Basket(_) => &mut [],
         }
     }
 
@@ -84,6 +114,7 @@ impl Command {
         match self {
             Command::One(movement) => vec![movement],
             Command::Group(movements) | Command::Spoiled(movements) => movements,
+            Command::Step(_) | Command::Basket(_) => Vec::new(),
         }
     }
 }

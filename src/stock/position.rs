@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::stock::{
     draft::QUANTITY_MAX,
-    entry::Entry,
+    entry::{Entry, Flags},
     ids::Seq,
     kind::{Kind, StockState},
     time::Timestamp,
@@ -41,6 +41,8 @@ pub struct Position {
     pub fact_at: Option<Timestamp>,
     /// Its last uncorrected count in the order of the fold.
     pub count: Option<Mark>,
+    /// When a short pick made SELLABLE doubtful, if no count has settled it yet.
+    pub doubtful_at: Option<Timestamp>,
     /// The facts that the fold needs, where something arrived that needs them.
     pub history: Option<History>,
 }
@@ -114,7 +116,13 @@ impl Position {
         self.seq = entry.seq;
         entry.sellable_after = self.sellable;
         entry.reserved_after = self.reserved;
-        if entry.kind.is_variance() || entry.kind == Kind::Correct {
+        if entry.flags.has(Flags::DOUBTFUL) {
+            self.doubtful_at = Some(entry.recorded_at);
+        }
+        if entry.kind == Kind::Count {
+            self.doubtful_at = self.doubtful_at.filter(|at| entry.effective_at < *at);
+        }
+        if entry.kind.is_variance() || entry.kind.is_request() || entry.kind == Kind::Correct {
             return;
         }
         self.fact_at = self.fact_at.max(Some(entry.effective_at));

@@ -1,6 +1,6 @@
 //! Every reason for a no, in order of precedence.
 
-use crate::stock::time::Timestamp;
+use crate::stock::{ids::Seq, time::Timestamp};
 
 /// The kind of a refusal: the canonical gRPC status codes, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Class {
     OutOfRange = 11,
 }
 
-/// Why a movement was not recorded. Where several apply, the first in this list is told; code, tests
+/// Why a movement was not recorded, or a request not granted. Where several apply, the first in this list is told; code, tests
 /// and `docs/errors.md` keep the order. What was refused does not use up its key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -99,6 +99,88 @@ pub enum Refusal {
     /// The original was corrected before.
     #[error("the original was corrected already")]
     AlreadyCorrected,
+    /// There is no such reservation.
+    #[error("reservation {reservation_id:?} is unknown")]
+    ReservationUnknown {
+        /// What was named.
+        reservation_id: String,
+    },
+    /// There is no such hold any more.
+    #[error("hold {hold_id:?} is unknown; hold the stock again")]
+    HoldUnknown {
+        /// What was named.
+        hold_id: String,
+    },
+    /// It goes on at another location.
+    #[error("the reservation was moved; {successor_id:?} continues it")]
+    ReservationMoved {
+        /// Its successor.
+        successor_id: String,
+    },
+    /// It has gone too far, or not far enough, for this step.
+    #[error("a reservation that is {state} cannot take this step")]
+    ReservationState {
+        /// How far it has come.
+        state: &'static str,
+    },
+    /// Its end came before this step.
+    #[error("the hold has ended; hold the stock again")]
+    HoldEnded,
+    /// A reservation is being made from it.
+    #[error("the hold is being turned into a reservation; try again")]
+    HoldInUse,
+    /// Another reservation was made from it.
+    #[error("another reservation was made from the hold")]
+    HoldConsumed,
+    /// It belongs to another location.
+    #[error("the hold is at another location")]
+    HoldElsewhere,
+    /// It belongs to another reservation.
+    #[error("the pickup code is not that of this reservation")]
+    PickupCodeWrong,
+    /// The reservation has no such line.
+    #[error("the reservation has no line of {sku:?}")]
+    LineUnknown {
+        /// The item.
+        sku: String,
+    },
+    /// More than the line has left for this step.
+    #[error("only {left} of {sku:?} are left for this step")]
+    LineExceeded {
+        /// The item.
+        sku: String,
+        /// What is left.
+        left: i64,
+    },
+    /// No goods are set aside.
+    #[error("nothing is set aside for this reservation any more")]
+    NothingAside,
+    /// It is where it would be moved to.
+    #[error("the reservation is at this location already")]
+    SameLocation,
+    /// It is not over yet.
+    #[error("the deadline has not passed")]
+    NotDue,
+    /// Longer than the channel's policy allows.
+    #[error("ttl is longer than the {ttl_max_ms} ms that the channel allows")]
+    TtlExceeded {
+        /// The longest, in milliseconds.
+        ttl_max_ms: i64,
+    },
+    /// More of one item than the channel's policy allows in one order.
+    #[error("the channel allows at most {units_max} of {sku:?} in one order")]
+    UnitsPerOrderExceeded {
+        /// The item.
+        sku: String,
+        /// The most.
+        units_max: i64,
+    },
+    /// There is not enough to promise.
+    #[error("{} of {} is available, not {}", first(short).1, first(short).0, first(short).2)]
+    InsufficientStock {
+        /// Every line that is short.
+        short: Vec<Short>,
+    },
     /// A balance would leave the range that every part of the system can represent.
     #[error("the balance would leave its range")]
     BalanceOutOfRange,
@@ -110,17 +192,47 @@ pub enum Refusal {
     },
 }
 
+/// A line that cannot be promised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Short {
+    /// The item.
+    pub sku: String,
+    /// What was asked for.
+    pub wanted: i64,
+    /// What may be promised.
+    pub available: i64,
+    /// The entry that this rests on.
+    pub version: Seq,
+}
+
 impl Refusal {
     /// Its canonical code.
     pub fn class(&self) -> Class {
         match self {
-            Refusal::LocationUnknown { .. } | Refusal::ChannelUnknown { .. } => Class::NotFound,
+            Refusal::LocationUnknown { .. }
+            | Refusal::ChannelUnknown { .. }
+            | Refusal::ReservationUnknown { .. }
+            | Refusal::HoldUnknown { .. } => Class::NotFound,
             Refusal::KeyReused { .. } => Class::AlreadyExists,
             Refusal::NotAStockItem
             | Refusal::OriginalMismatch { .. }
-            | Refusal::AlreadyCorrected => Class::FailedPrecondition,
+            | Refusal::AlreadyCorrected
+            | Refusal::ReservationMoved { .. }
+            | Refusal::ReservationState { .. }
+            | Refusal::HoldEnded
+            | Refusal::HoldConsumed
+            | Refusal::HoldElsewhere
+            | Refusal::PickupCodeWrong
+            | Refusal::LineUnknown { .. }
+            | Refusal::LineExceeded { .. }
+            | Refusal::NothingAside
+            | Refusal::SameLocation
+            | Refusal::NotDue
+            | Refusal::TtlExceeded { .. }
+            | Refusal::UnitsPerOrderExceeded { .. }
+            | Refusal::InsufficientStock { .. } => Class::FailedPrecondition,
             Refusal::BalanceOutOfRange => Class::OutOfRange,
-            Refusal::GroupRefused { .. } => Class::Aborted,
+            Refusal::HoldInUse | Refusal::GroupRefused { .. } => Class::Aborted,
             _ => Class::InvalidArgument,
         }
     }
@@ -145,6 +257,23 @@ impl Refusal {
             Refusal::NotAStockItem => "NOT_A_STOCK_ITEM",
             Refusal::OriginalMismatch { .. } => "ORIGINAL_MISMATCH",
             Refusal::AlreadyCorrected => "ALREADY_CORRECTED",
+            Refusal::ReservationUnknown { .. } => "RESERVATION_UNKNOWN",
+            Refusal::HoldUnknown { .. } => "HOLD_UNKNOWN",
+            Refusal::ReservationMoved { .. } => "RESERVATION_MOVED",
+            Refusal::ReservationState { .. } => "RESERVATION_STATE",
+            Refusal::HoldEnded => "HOLD_ENDED",
+            Refusal::HoldInUse => "HOLD_IN_USE",
+            Refusal::HoldConsumed => "HOLD_CONSUMED",
+            Refusal::HoldElsewhere => "HOLD_ELSEWHERE",
+            Refusal::PickupCodeWrong => "PICKUP_CODE_WRONG",
+            Refusal::LineUnknown { .. } => "LINE_UNKNOWN",
+            Refusal::LineExceeded { .. } => "LINE_EXCEEDED",
+            Refusal::NothingAside => "NOTHING_ASIDE",
+            Refusal::SameLocation => "SAME_LOCATION",
+            Refusal::NotDue => "NOT_DUE",
+            Refusal::TtlExceeded { .. } => "TTL_EXCEEDED",
+            Refusal::UnitsPerOrderExceeded { .. } => "UNITS_PER_ORDER_EXCEEDED",
+            Refusal::InsufficientStock { .. } => "INSUFFICIENT_STOCK",
             Refusal::BalanceOutOfRange => "BALANCE_OUT_OF_RANGE",
             Refusal::GroupRefused { .. } => "GROUP_REFUSED",
         }
@@ -164,7 +293,36 @@ impl Refusal {
                 vec![("occurred_at_us", occurred_at.0.to_string())]
             }
             Refusal::GroupRefused { group } => vec![("group", group.clone())],
+            Refusal::ReservationUnknown { reservation_id } => {
+                vec![("reservation_id", reservation_id.clone())]
+            }
+            Refusal::HoldUnknown { hold_id } => vec![("hold_id", hold_id.clone())],
+            Refusal::ReservationMoved { successor_id } => {
+                vec![("successor_id", successor_id.clone())]
+            }
+            Refusal::ReservationState { state } => vec![("state", (*state).to_owned())],
+            Refusal::LineUnknown { sku } => vec![("sku", sku.clone())],
+            Refusal::LineExceeded { sku, left } => {
+                vec![("sku", sku.clone()), ("left", left.to_string())]
+            }
+            Refusal::TtlExceeded { ttl_max_ms } => vec![("ttl_max_ms", ttl_max_ms.to_string())],
+            Refusal::UnitsPerOrderExceeded { sku, units_max } => {
+                vec![("sku", sku.clone()), ("units_max", units_max.to_string())]
+            }
+            Refusal::InsufficientStock { short } => {
+                let (sku, available, wanted) = first(short);
+                vec![
+                    ("sku", sku.to_owned()),
+                    ("available", available.to_string()),
+                    ("wanted", wanted.to_string()),
+                ]
+            }
             _ => Vec::new(),
         }
     }
+}
+
+/// Item, available and wanted of the first line that is short.
+fn first(short: &[Short]) -> (&str, i64, i64) {
+    short.first().map_or(("", 0, 0), |line| (&line.sku, line.available, line.wanted))
 }

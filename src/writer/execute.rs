@@ -32,7 +32,7 @@ const ROUNDS_MAX: usize = 8;
 /// What a batch became.
 #[derive(Debug)]
 pub(super) struct Done {
-    /// One per movement, in order; `None`: the database would not take it.
+    /// One per movement and step, in order; `None`: the database would not take it.
     pub answers: Vec<Option<Outcome>>,
     pub heads: Vec<Head>,
     pub replicated: bool,
@@ -208,7 +208,7 @@ async fn bisect(
     if let [command] = &*commands {
         tracing::error!(fault = fault.chain(), "a movement breaks a constraint");
         telemetry::poisoned();
-        let answers = command.movements().iter().map(|_| None).collect();
+        let answers = (0..command.outcomes()).map(|_| None).collect();
         return Ok(Done { answers, heads: Vec::new(), replicated: true });
     }
     let (left, right) = commands.split_at_mut(commands.len() / 2);

@@ -9,11 +9,11 @@ use tokio::{
 };
 
 use crate::{
-    ledger::Ledger,
+    ledger::{Ledger, epoch::Head},
     stock::{ids::Partition, machine::Outcome, movement::Command},
     telemetry,
     writer::{
-        Answer, Failure, Recorded, Verdict,
+        Failure,
         execute::{Done, execute},
     },
 };
@@ -36,7 +36,20 @@ pub(super) struct Lane {
 pub(super) struct Job {
     pub commands: Vec<Command>,
     pub deadline: Instant,
-    pub reply: oneshot::Sender<Result<Recorded, Failure>>,
+    pub reply: oneshot::Sender<Result<Decided, Failure>>,
+}
+
+/// What a batch made of the commands of a job.
+#[derive(Debug)]
+pub(super) struct Decided {
+    /// The commands, given back.
+    pub commands: Vec<Command>,
+    /// One per movement and step, in order; `None`: the database would not take it.
+    pub outcomes: Vec<Option<Outcome>>,
+    /// Heads that cover all effects.
+    pub heads: Vec<Head>,
+    /// Whether all of it is on a standby too.
+    pub replicated: bool,
 }
 
 impl Lane {
@@ -107,28 +120,14 @@ pub(super) async fn run(ledger: &Ledger, partitions: &[Partition], jobs: Vec<Job
     for (length, reply) in waiting {
         let answer = match &mut settled {
             Ok((answers, heads, replicated)) => {
-                let movements = commands.by_ref().take(length).flat_map(Command::into_movements);
-                let answers = movements.zip(answers).map(|(movement, outcome)| Answer {
-                    draft: movement.draft,
-                    verdict: outcome.into(),
-                });
-                let answers = answers.collect();
-                Ok(Recorded { answers, heads: heads.clone(), replicated: *replicated })
+                let commands: Vec<_> = commands.by_ref().take(length).collect();
+                let outcomes = commands.iter().map(Command::outcomes).sum();
+                let outcomes = answers.by_ref().take(outcomes).collect();
+                Ok(Decided { commands, outcomes, heads: heads.clone(), replicated: *replicated })
             }
             Err(failure) => Err(*failure),
         };
         // A caller that went away no longer wants its answer.
         let _ = reply.send(answer);
-    }
-}
-
-impl From<Option<Outcome>> for Verdict {
-    fn from(outcome: Option<Outcome>) -> Verdict {
-        match outcome {
-            Some(Outcome::Recorded(posted)) => Verdict::Recorded(posted),
-            Some(Outcome::Duplicate(posted)) => Verdict::Duplicate(posted),
-            Some(Outcome::Refused(refusal)) => Verdict::Refused(refusal),
-            None => Verdict::Poisoned,
-        }
     }
 }

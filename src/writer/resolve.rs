@@ -150,6 +150,7 @@ impl Sender {
             channel: names.channel,
             clock_offset: self.clock_offset,
             original,
+            hold_unknown: false,
             draft,
         }
     }

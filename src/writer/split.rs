@@ -19,9 +19,8 @@ pub(super) fn split(commands: Vec<(Vec<usize>, Command)>) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     let mut part_of: FxHashMap<Partition, usize> = FxHashMap::default();
     for (lines, command) in commands {
-        let places = || command.movements().iter().flat_map(|movement| movement.places());
         let mut own = None;
-        for partition in places().map(|place| place.partition) {
+        for partition in command.places().map(|place| place.partition) {
             let part = *part_of.entry(partition).or_insert_with(|| {
                 parts.push(Part { partitions: [partition].into(), commands: Vec::new() });
                 parts.len() - 1

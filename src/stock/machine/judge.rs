@@ -163,7 +163,7 @@ impl<'a> Machine<'a> {
         false
     }
 
-    fn is_locked(&mut self, partition: Partition) -> bool {
+    pub(super) fn is_locked(&mut self, partition: Partition) -> bool {
         let locked = self.logs.contains_key(&partition);
         if !locked {
             self.needs.partitions.insert(partition);

@@ -26,6 +26,9 @@ impl<'a> Machine<'a> {
         if sold && awaited.returned > movement.draft.quantity {
             entry.flags = entry.flags.with(Flags::OVER_RETURN);
         }
+        if movement.reservation().is_some() || movement.hold().is_some() {
+            return self.consuming_sale(movement, entry);
+        }
         Ok(self.post(entry))
     }
 
@@ -195,6 +198,7 @@ impl<'a> Machine<'a> {
             effective_at: now.min(effective(occurred, movement.clock_offset)),
             recorded_at: now,
             flags: if promised { Flags::PROMISE_UNKNOWN } else { Flags::default() },
+            reservation_state: None,
         })
     }
 

@@ -54,6 +54,7 @@ fn told(memory: &Memory, draft: &Draft, outcome: &Outcome) -> String {
             format!("{sellable}{set}")
         }
         Outcome::Duplicate(posted) => format!("duplicate of {}", posted.at.seq),
+        Outcome::Stepped(_) => "a step".to_owned(),
         Outcome::Refused(refusal) => {
             let metadata = refusal.metadata();
             let values: String = metadata.iter().map(|(_, value)| format!(" {value}")).collect();

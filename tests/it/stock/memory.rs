@@ -238,5 +238,6 @@ fn owned(entry: Entry<'_>) -> Entry<'static> {
         effective_at: entry.effective_at,
         recorded_at: entry.recorded_at,
         flags: entry.flags,
+        reservation_state: entry.reservation_state,
     }
 }

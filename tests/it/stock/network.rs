@@ -89,6 +89,7 @@ pub fn resolve(sent: &Sent, memory: &Memory) -> Result<Movement, Refusal> {
         channel,
         clock_offset,
         original,
+        hold_unknown: false,
     })
 }
 

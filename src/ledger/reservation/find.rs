@@ -1,0 +1,237 @@
+//! Finding reservations without a lock: one by name, lists for stores and customers, and what is due.
+
+use uuid::Uuid;
+
+use super::{
+    by_number,
+    row::{Row, assemble},
+    select_reservations,
+};
+use crate::{
+    ledger::{Ledger, fault::Fault, sql_time::At},
+    stock::{
+        hold::HoldId,
+        ids::{LocationNo, Partition, Place, Seq},
+        reservation::{Reservation, ReservationId, State},
+        time::{Micros, Timestamp},
+    },
+};
+
+/// Which reservations; every filter that is set must hold. Holds are none.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only of this location.
+    pub location: Option<LocationNo>,
+    /// Only in these states; empty: any.
+    pub states: Vec<State>,
+    /// Only with this hash of a pickup code.
+    pub code_hash: Option<i64>,
+    /// Only of this order; empty: any.
+    pub order_ref: String,
+    /// Only of this customer; empty: any.
+    pub customer_ref: String,
+}
+
+/// A promise whose time is over, or will be soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Its name.
+    pub id: ReservationId,
+    /// Whether it ends; else the store's answer is late.
+    pub ends: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Ledger {
+    /// A reservation as it is now.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn reservation(&self, id: &ReservationId) -> Result<Option<Reservation>, Fault> {
+        let partition = id.place.partition;
+        let found = by_number(&mut *self.reader().await?, partition, &[id.no]).await?;
+        Ok(found.into_iter().find(|found| found.id == *id && found.held_as.is_none()))
+    }
+
+    /// A hold that was taken in the ledger.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn ledger_hold(&self, id: &HoldId) -> Result<Option<Reservation>, Fault> {
+        let mut reader = self.reader().await?;
+        let no = sqlx::query_scalar!(
+            "select no from reservation where partition = $1 and held_as = $2",
+            id.place.partition.0,
+            Uuid::from_u128(id.digest.0),
+        )
+        .fetch_optional(&mut *reader)
+        .await
+        .map_err(Fault::doing("find a hold"))?;
+        let Some(no) = no else { return Ok(None) };
+        let found = by_number(&mut reader, id.place.partition, &[no]).await?;
+        Ok(found.into_iter().find(|found| found.id.place == id.place))
+    }
+
+    /// Reservations of one partition behind number `after`, oldest first.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn reservations(
+        &self,
+        partition: Partition,
+        filter: &Filter,
+        after: Seq,
+        rows_max: i64,
+    ) -> Result<Vec<Reservation>, Fault> {
+        let states: Vec<_> = filter.states.iter().map(|state| *state as i16).collect();
+        let order_ref = Some(&*filter.order_ref).filter(|text| !text.is_empty());
+        let customer_ref = Some(&*filter.customer_ref).filter(|text| !text.is_empty());
+        let mut reader = self.reader().await?;
+        let numbers = sqlx::query_scalar!(
+            "select no from reservation
+             where partition = $1 and no > $2 and held_as is null
+                 and ($3::int is null or location = $3)
+                 and (cardinality($4::smallint[]) = 0 or state = any($4))
+                 and ($5::bigint is null or (code_hash = $5 and state in (1, 2, 3)))
+                 and ($6::text is null or order_ref = $6)
+                 and ($7::text is null or customer_ref = $7)
+             order by no limit $8",
+            partition.0,
+            after,
+            filter.location.map(|location| location.0),
+            &states,
+            filter.code_hash,
+            order_ref,
+            customer_ref,
+            rows_max,
+        )
+        .fetch_all(&mut *reader)
+        .await
+        .map_err(Fault::doing("find reservations"))?;
+        by_number(&mut reader, partition, &numbers).await
+    }
+
+    /// What a location's work list shows behind number `after`: everything open, and what is finished
+    /// and still aside.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn work_list(
+        &self,
+        place: Place,
+        after: Seq,
+        rows_max: i64,
+    ) -> Result<Vec<Reservation>, Fault> {
+        let chosen = select_reservations!(
+            "from (
+                 select * from reservation r
+                 where partition = $1 and location = $2 and no > $3 and held_as is null
+                     and (state in (1, 2, 3) or exists (
+                         select from reservation_line l
+                         where l.partition = $1 and l.no = r.no
+                             and l.picked > l.collected + l.shelved
+                     ))
+                 order by no limit $4
+             ) as r
+             cross join lateral (
+                 select * from reservation_line
+                 where partition = $1 and no = r.no offset 0
+             ) as l
+             order by r.no, l.line",
+            place.partition.0,
+            place.location.0,
+            after,
+            rows_max
+        );
+        let mut reader = self.reader().await?;
+        let rows = chosen.fetch_all(&mut *reader).await;
+        assemble(place.partition, rows.map_err(Fault::doing("read a work list"))?)
+    }
+
+    /// Promises of a partition that end, and answers that are late, up to `ahead` from now, soonest
+    /// first; and the database's clock.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn due(
+        &self,
+        partition: Partition,
+        ahead: Micros,
+        rows_max: i64,
+    ) -> Result<(Timestamp, Vec<Due>), Fault> {
+        let mut reader = self.reader().await?;
+        let rows = sqlx::query!(
+            r#"with clock as materialized (select clock_timestamp() as now)
+               select clock.now as "now!: At", due.no as "no?", due.epoch as "epoch?",
+                   due.location as "location?", due.ends as "ends?", due.at as "at?: At"
+               from clock left join lateral (
+                   (
+                       select no, epoch, location, true as ends, expires_at as at
+                       from reservation
+                       where partition = $1 and state in (1, 2, 3, 9)
+                           and expires_at <= clock.now + $2::bigint * interval '1 microsecond'
+                       order by expires_at limit $3
+                   ) union all (
+                       select no, epoch, location, false, answer_by from reservation
+                       where partition = $1 and answer_by is not null
+                           and answer_by <= clock.now + $2::bigint * interval '1 microsecond'
+                       order by answer_by limit $3
+                   )
+               ) as due on true"#,
+            partition.0,
+            ahead,
+            rows_max,
+        )
+        .fetch_all(&mut *reader)
+        .await
+        .map_err(Fault::doing("look for what is due"))?;
+        let now = rows.first().map_or(Timestamp::MIN, |row| row.now.0);
+        let due = rows.into_iter().filter_map(|row| {
+            let place = Place { partition, location: LocationNo(row.location?) };
+            let id = ReservationId { place, epoch: row.epoch?, no: row.no? };
+            Some(Due { id, ends: row.ends?, at: row.at?.0 })
+        });
+        Ok((now, due.collect()))
+    }
+
+    /// The secret that pickup codes are made with where no server brings its own.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn pickup_secret(&self) -> Result<Vec<u8>, Fault> {
+        let mut reader = self.reader().await?;
+        let row = sqlx::query!("select secret, other_half from pickup_secret")
+            .fetch_one(&mut *reader)
+            .await
+            .map_err(Fault::doing("read the secret of pickup codes"))?;
+        Ok([row.secret.into_bytes(), row.other_half.into_bytes()].concat())
+    }
+
+    /// Promises of one position that count as reserved, largest first.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn promises(
+        &self,
+        position: crate::stock::ids::PositionKey,
+        rows_max: i64,
+    ) -> Result<Vec<Reservation>, Fault> {
+        let mut reader = self.reader().await?;
+        let numbers = sqlx::query_scalar!(
+            "select r.no from reservation r
+             join reservation_line l on l.partition = $1 and l.no = r.no
+             where r.partition = $1 and r.location = $2 and l.item = $3
+                 and r.state in (1, 2, 3, 9) and l.quantity > l.picked
+             order by l.quantity - l.picked desc, r.no limit $4",
+            position.place.partition.0,
+            position.place.location.0,
+            position.item.0,
+            rows_max,
+        )
+        .fetch_all(&mut *reader)
+        .await
+        .map_err(Fault::doing("find the promises of a position"))?;
+        by_number(&mut reader, position.place.partition, &numbers).await
+    }
+}

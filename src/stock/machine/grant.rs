@@ -1,0 +1,408 @@
+//! Promises: whether there is enough, and everything that changes how much is promised or until when.
+
+use crate::stock::{
+    book::HoldKey,
+    entry::Flags,
+    ids::{ItemNo, Place, PositionKey},
+    kind::Kind,
+    machine::{
+        Machine, Stop,
+        step::{Posting, wrong_state},
+    },
+    policy,
+    refusal::{Refusal, Short},
+    reservation::{CancelledBy, Line, Reservation, ReservationId, State},
+    step::{Create, Step, Wanted},
+    terms::{Terms, Times},
+    time::Micros,
+};
+
+impl<'a> Machine<'a> {
+    /// A new promise. Its own hold, if the ledger keeps it, gives way in the same step.
+    pub(super) fn create(
+        &mut self,
+        step: &'a Step,
+        create: &'a Create,
+    ) -> Result<Reservation, Stop> {
+        if create.lines.is_empty() {
+            let hold_id = create.hold.map_or_else(String::new, |hold| hold.to_string());
+            return Err(Refusal::HoldUnknown { hold_id }.into());
+        }
+        let hold = self.own_hold(step, create)?;
+        if create.lines.iter().any(|line| !line.stock_item) {
+            return Err(Refusal::NotAStockItem.into());
+        }
+        let own = |item| hold.as_ref().map_or(0, |hold| hold.reserved(item));
+        let lines =
+            self.grantable(step.place, &create.lines, &create.terms, create.per_line, own)?;
+        if let Some(hold) = &hold {
+            self.has_positions(step.place, hold.lines.iter().map(|line| line.item))?;
+        }
+        let now = self.book.now;
+        let times = create.terms.times(now, create.settlement, create.ttl);
+        if let Some(hold) = hold {
+            self.consume_whole_hold(step, hold);
+        }
+        let no = self.next_seq(step.place.partition);
+        let id = ReservationId { place: step.place, epoch: self.epoch(step.place), no };
+        let held = create.held_as.is_some();
+        let reservation = Reservation {
+            id,
+            state: if held { State::Held } else { State::Reserved },
+            channel: step.channel,
+            settlement: create.settlement,
+            lines,
+            order_ref: create.order_ref.clone(),
+            customer_ref: create.customer_ref.clone(),
+            hold: create.hold.map(|hold| hold.digest),
+            held_as: create.held_as.map(|hold| hold.digest),
+            code_hash: if held { 0 } else { create.terms.code_hash(&id) },
+            created_at: now,
+            ready_by: times.ready_by,
+            expires_at: times.expires_at,
+            ttl_given: create.ttl.is_some(),
+            answer_by: times.answer_by.filter(|_| !held),
+            paid_at: None,
+            changed_at: now,
+            reason: String::new(),
+            cancelled_by: None,
+            successor: None,
+            predecessor: None,
+            version: no,
+        };
+        let postings = reserve_all(&reservation);
+        self.post_all(step, id, reservation.state, &postings, Flags::REQUEST);
+        if let Some(hold) = create.held_as {
+            self.change_hold_use(HoldKey::of(hold), |used| used.held = Some(id.at()));
+        }
+        if let Some(hold) = create.hold {
+            self.change_hold_use(HoldKey::of(hold), |used| used.consumed_by = Some(id.at()));
+        }
+        self.change_reservation(reservation.clone());
+        self.change_request(step.request(), |request| request.seq = Some(no));
+        Ok(reservation)
+    }
+
+    /// What the ledger knows of the hold that is to be consumed.
+    fn own_hold(&mut self, step: &Step, create: &Create) -> Result<Option<Reservation>, Stop> {
+        let Some(id) = create.hold else { return Ok(None) };
+        if id.place != step.place {
+            return Err(Refusal::HoldElsewhere.into());
+        }
+        let used = self.hold(HoldKey::of(id))?;
+        if used.consumed_by.is_some() {
+            return Err(Refusal::HoldConsumed.into());
+        }
+        let hold = used.held.map(|at| self.reservation(at)).transpose()?.flatten();
+        Ok(hold.filter(|hold| hold.state == State::Held))
+    }
+
+    fn consume_whole_hold(&mut self, step: &'a Step, hold: Reservation) {
+        let postings = release_all(&hold, "consumed");
+        let secondary = Flags::REQUEST.with(Flags::SECONDARY);
+        let version = self.post_all(step, hold.id, State::Consumed, &postings, secondary);
+        let now = self.book.now;
+        let after = Reservation {
+            state: State::Consumed,
+            reason: "consumed".to_owned(),
+            changed_at: now,
+            version,
+            ..hold.clone()
+        };
+        self.superseded.push(hold);
+        self.change_reservation(after);
+    }
+
+    /// The lines that can be promised, with `own` units of each item not counting against them.
+    fn grantable(
+        &mut self,
+        place: Place,
+        wanted: &[Wanted],
+        terms: &Terms,
+        per_line: bool,
+        own: impl Fn(ItemNo) -> i64,
+    ) -> Result<Vec<Line>, Stop> {
+        self.has_positions(place, wanted.iter().map(|line| line.item))?;
+        within_cap(wanted, terms)?;
+        let (mut lines, mut short) = (Vec::with_capacity(wanted.len()), Vec::new());
+        for line in wanted {
+            let position = self.position(PositionKey { place, item: line.item });
+            let reserved = position.reserved - own(line.item);
+            let available = policy::available(position.sellable, reserved, 0, terms.buffer);
+            if line.quantity <= available {
+                lines.push(Line::new(line.item, line.quantity));
+            } else {
+                let version = position.seq;
+                short.push(Short {
+                    sku: line.sku.clone(),
+                    wanted: line.quantity,
+                    available,
+                    version,
+                });
+            }
+        }
+        if lines.is_empty() || !(per_line || short.is_empty()) {
+            return Err(Refusal::InsufficientStock { short }.into());
+        }
+        Ok(lines)
+    }
+
+    /// Other quantities. What was picked stays; what is added must be there.
+    pub(super) fn amend(
+        &mut self,
+        step: &'a Step,
+        before: Reservation,
+        wanted: &[Wanted],
+        ttl: Option<Micros>,
+        terms: &Terms,
+    ) -> Result<Reservation, Stop> {
+        if !matches!(before.state, State::Reserved | State::Picking | State::Held) {
+            return Err(wrong_state(&before));
+        }
+        let increases: Vec<_> = wanted
+            .iter()
+            .filter(|line| before.line(line.item).is_none_or(|old| line.quantity > old.quantity))
+            .cloned()
+            .collect();
+        if increases.iter().any(|line| !line.stock_item) {
+            return Err(Refusal::NotAStockItem.into());
+        }
+        if !increases.is_empty() {
+            // Everything already taken off the shelf is no longer part of SELLABLE.
+            let own = |item| before.line(item).map_or(0, |line| line.quantity);
+            self.grantable(before.id.place, &increases, terms, false, own)?;
+        }
+        let mut after = before.clone();
+        let mut postings = Vec::new();
+        for line in &mut after.lines {
+            let new = wanted.iter().find(|wanted| wanted.item == line.item);
+            let quantity = new.map_or(0, |new| new.quantity);
+            if quantity < line.picked {
+                let sku = new.map_or_else(String::new, |new| new.sku.clone());
+                return Err(Refusal::LineExceeded { sku, left: line.unpicked() }.into());
+            }
+            postings.extend(change_of(line.item, quantity - line.quantity));
+            line.quantity = quantity;
+        }
+        for new in wanted.iter().filter(|new| before.line(new.item).is_none()) {
+            postings.extend(change_of(new.item, new.quantity));
+            after.lines.push(Line::new(new.item, new.quantity));
+        }
+        after.lines.retain(|line| line.quantity > 0);
+        // What is given back comes first: an item may be both, under two names, only by mistake.
+        postings.sort_by_key(|posting| posting.reserved_change > 0);
+        if let Some(ttl) = ttl {
+            after.expires_at = self.book.now.saturating_add(ttl);
+        }
+        self.record(step, before, after, postings)
+    }
+
+    pub(super) fn extend(
+        &mut self,
+        step: &'a Step,
+        before: Reservation,
+        ttl: Micros,
+    ) -> Result<Reservation, Stop> {
+        if !before.state.is_open() {
+            return Err(wrong_state(&before));
+        }
+        let expires_at = self.book.now.saturating_add(ttl);
+        let after = Reservation { expires_at, ttl_given: true, ..before.clone() };
+        self.record(step, before, after, Vec::new())
+    }
+
+    pub(super) fn confirm_payment(
+        &mut self,
+        step: &'a Step,
+        before: Reservation,
+        terms: &Terms,
+    ) -> Result<Reservation, Stop> {
+        if !before.state.is_open() || before.paid_at.is_some() {
+            return Err(wrong_state(&before));
+        }
+        let now = self.book.now;
+        let Times { expires_at, .. } = terms.times(now, before.settlement, None);
+        let expires_at = expires_at.max(before.expires_at);
+        let after = Reservation { paid_at: Some(now), expires_at, ..before.clone() };
+        self.record(step, before, after, Vec::new())
+    }
+
+    /// What was not handed over yet is promised at the other location, or everything stays as it is.
+    pub(super) fn move_to(
+        &mut self,
+        step: &'a Step,
+        before: Reservation,
+        to: Place,
+        terms: &Terms,
+    ) -> Result<Reservation, Stop> {
+        if !before.state.is_open() {
+            return Err(wrong_state(&before));
+        }
+        if to == before.id.place {
+            return Err(Refusal::SameLocation.into());
+        }
+        let now = self.book.now;
+        let left = before.lines.iter().filter(|line| line.quantity > line.collected);
+        let wanted: Vec<_> = left
+            .map(|line| Wanted {
+                item: line.item,
+                sku: String::new(),
+                stock_item: true,
+                quantity: line.quantity - line.collected,
+            })
+            .collect();
+        let lines = self.grantable(
+            to,
+            &wanted,
+            &Terms { units_per_order_max: 0, ..terms.clone() },
+            false,
+            |_| 0,
+        )?;
+        let times = terms.times(now, before.settlement, None);
+        let no = self.next_seq(to.partition) + self.entries_ahead(&before, to);
+        let id = ReservationId { place: to, epoch: self.epoch(to), no };
+        let successor = Reservation {
+            id,
+            state: State::Reserved,
+            lines,
+            hold: None,
+            code_hash: terms.code_hash(&id),
+            created_at: now,
+            ready_by: times.ready_by,
+            expires_at: if before.ttl_given { before.expires_at } else { times.expires_at },
+            answer_by: times.answer_by,
+            changed_at: now,
+            predecessor: Some(before.id),
+            version: no,
+            ..before.clone()
+        };
+        let mut after = Reservation { successor: Some(id), ..before.clone() };
+        finish(&mut after, State::Moved, &step.reason);
+        let postings = release_all(&before, "");
+        self.record(step, before, after, postings)?;
+        let reserved = reserve_all(&successor);
+        let secondary = Flags::REQUEST.with(Flags::SECONDARY);
+        self.post_all(step, id, State::Reserved, &reserved, secondary);
+        self.change_reservation(successor.clone());
+        Ok(successor)
+    }
+
+    /// How many entries closing the old promise writes to the log of the new one first.
+    fn entries_ahead(&self, before: &Reservation, to: Place) -> i64 {
+        let same_log = before.id.place.partition == to.partition;
+        if same_log { release_all(before, "").len().max(1) as i64 } else { 0 }
+    }
+
+    pub(super) fn cancel(
+        &mut self,
+        step: &'a Step,
+        before: Reservation,
+        by: CancelledBy,
+    ) -> Result<Reservation, Stop> {
+        if !before.state.is_open() {
+            return Err(wrong_state(&before));
+        }
+        let state = match (by, before.state) {
+            (CancelledBy::Store, State::Reserved) => State::Rejected,
+            _ => State::Cancelled,
+        };
+        let before_by = Reservation { cancelled_by: Some(by), ..before.clone() };
+        self.close_as(step, before, before_by, state, "")
+    }
+
+    /// At its deadline and not a moment before, by the ledger's own clock.
+    pub(super) fn expire(
+        &mut self,
+        step: &'a Step,
+        before: Reservation,
+    ) -> Result<Reservation, Stop> {
+        if !before.state.is_open() {
+            return Err(wrong_state(&before));
+        }
+        if self.book.now < before.expires_at {
+            return Err(Refusal::NotDue.into());
+        }
+        self.close(step, before, State::Expired, "expired")
+    }
+
+    /// The store did not begin in time.
+    pub(super) fn unanswered(
+        &mut self,
+        step: &'a Step,
+        before: Reservation,
+    ) -> Result<Reservation, Stop> {
+        if before.state != State::Reserved {
+            return Err(wrong_state(&before));
+        }
+        if before.answer_by.is_none_or(|answer_by| self.book.now < answer_by) {
+            return Err(Refusal::NotDue.into());
+        }
+        self.close(step, before, State::Rejected, "unanswered")
+    }
+
+    /// Ends a promise: what was not picked is free again, what was picked stays aside.
+    pub(super) fn close(
+        &mut self,
+        step: &'a Step,
+        before: Reservation,
+        state: State,
+        reason: &'static str,
+    ) -> Result<Reservation, Stop> {
+        let after = before.clone();
+        self.close_as(step, before, after, state, reason)
+    }
+
+    fn close_as(
+        &mut self,
+        step: &'a Step,
+        before: Reservation,
+        mut after: Reservation,
+        state: State,
+        reason: &'static str,
+    ) -> Result<Reservation, Stop> {
+        let told = if reason.is_empty() { &step.reason } else { reason };
+        finish(&mut after, state, told);
+        let postings = release_all(&before, reason);
+        self.record(step, before, after, postings)
+    }
+
+    fn epoch(&self, place: Place) -> i64 {
+        self.book.epochs.get(&place.partition).copied().unwrap_or(0)
+    }
+}
+
+/// Notes how and why a reservation ended.
+pub(super) fn finish(reservation: &mut Reservation, state: State, reason: &str) {
+    reservation.state = state;
+    reservation.answer_by = None;
+    reason.clone_into(&mut reservation.reason);
+}
+
+fn within_cap(wanted: &[Wanted], terms: &Terms) -> Result<(), Refusal> {
+    let units_max = terms.units_per_order_max;
+    let above = wanted.iter().find(|line| units_max > 0 && line.quantity > units_max);
+    above.map_or(Ok(()), |line| {
+        Err(Refusal::UnitsPerOrderExceeded { sku: line.sku.clone(), units_max })
+    })
+}
+
+fn reserve_all(reservation: &Reservation) -> Vec<Posting> {
+    let lines = reservation.lines.iter();
+    lines.map(|line| Posting::of(line.item, Kind::Reserve, line.unpicked())).collect()
+}
+
+/// Entries that give back everything that was promised and not picked.
+fn release_all(reservation: &Reservation, reason: &'static str) -> Vec<Posting> {
+    let promised = reservation.lines.iter().filter(|line| line.unpicked() > 0);
+    let release =
+        |line: &Line| Posting { reason, ..Posting::of(line.item, Kind::Release, line.unpicked()) };
+    promised.map(release).collect()
+}
+
+fn change_of(item: ItemNo, change: i64) -> Option<Posting> {
+    match change {
+        0 => None,
+        more if more > 0 => Some(Posting::of(item, Kind::Reserve, more)),
+        less => Some(Posting::of(item, Kind::Release, -less)),
+    }
+}
