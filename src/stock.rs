@@ -3,9 +3,13 @@
 //! No IO, no clock, no randomness, no async; imports nothing else of this crate. Read [`kind`],
 //! [`draft`] and [`movement`] (what is reported), [`entry`] (what the ledger keeps), [`position`]
 //! (what they add up to, and the fold that lets counts and late facts meet), [`refusal`] (every reason
-//! for a no, in order of precedence), then [`machine`], which decides.
+//! for a no, in order of precedence), then [`machine`], which decides. [`calendar`], [`distance`],
+//! [`policy`] and [`channel_policy`] say when, where and how much may be promised.
 
 pub mod book;
+pub mod calendar;
+pub mod channel_policy;
+pub mod distance;
 pub mod draft;
 pub mod entry;
 pub mod hash;

@@ -1,25 +1,34 @@
 //! NetworkService: looks after the master data.
 
+mod location;
+mod policy;
+
 use tonic::{Request, Response, Status};
 
 use crate::{
     api::{
         Api,
         error::{invalid, unknown},
+        network::{
+            location::location_in,
+            policy::{policy_in, version_mismatch},
+        },
         page,
         proto::{
-            self, GetChannelRequest, GetChannelResponse, GetItemRequest, GetItemResponse,
-            GetLocationRequest, GetLocationResponse, ListChannelsRequest, ListChannelsResponse,
-            ListItemsRequest, ListItemsResponse, ListLocationsRequest, ListLocationsResponse,
-            PutChannelRequest, PutChannelResponse, PutItemRequest, PutItemResponse,
-            PutLocationRequest, PutLocationResponse, network_service_server::NetworkService,
+            self, GetChannelPolicyRequest, GetChannelPolicyResponse, GetChannelRequest,
+            GetChannelResponse, GetItemRequest, GetItemResponse, GetLocationRequest,
+            GetLocationResponse, ListChannelPoliciesRequest, ListChannelPoliciesResponse,
+            ListChannelsRequest, ListChannelsResponse, ListItemsRequest, ListItemsResponse,
+            ListLocationsRequest, ListLocationsResponse, PutChannelPolicyRequest,
+            PutChannelPolicyResponse, PutChannelRequest, PutChannelResponse, PutItemRequest,
+            PutItemResponse, PutLocationRequest, PutLocationResponse,
+            network_service_server::NetworkService,
         },
-        wire,
     },
-    ledger::network::{Channel, Item, Location},
+    ledger::network::{Channel, ChannelPolicy, Item, PutPolicy},
     stock::{
-        ids::{Partition, is_identifier, is_sku},
-        network::{GTINS_MAX, is_gtin, is_name, is_on_earth},
+        ids::{is_identifier, is_sku},
+        network::{GTINS_MAX, is_gtin, is_name},
     },
 };
 
@@ -27,6 +36,7 @@ const IDENTIFIER: &str = "must match [A-Za-z0-9._:/-]{1,64}";
 const NAME: &str = "must be at most 200 characters without control characters";
 const LOCATIONS: &str = "locations";
 const CHANNELS: &str = "channels";
+const POLICIES: &str = "policies";
 const ITEMS: &str = "items";
 
 #[tonic::async_trait]
@@ -100,6 +110,47 @@ impl NetworkService for Api {
         Ok(Response::new(ListChannelsResponse { channels, next_page_token }))
     }
 
+    async fn put_channel_policy(
+        &self,
+        request: Request<PutChannelPolicyRequest>,
+    ) -> Result<Response<PutChannelPolicyResponse>, Status> {
+        let PutChannelPolicyRequest { policy, expected_version } = request.into_inner();
+        let ChannelPolicy { channel_id, policy } = policy_in(policy.unwrap_or_default())?;
+        // No version is as high as the highest number, so what does not fit is a mismatch like others.
+        let expected = expected_version.map(|version| i64::try_from(version).unwrap_or(i64::MAX));
+        match self.ledger.put_policy(&channel_id, &policy, expected).await? {
+            PutPolicy::Put(policy) => {
+                let policy = ChannelPolicy { channel_id, policy };
+                Ok(Response::new(PutChannelPolicyResponse { policy: Some(policy.into()) }))
+            }
+            PutPolicy::ChannelUnknown => Err(unknown("channel", "channel_id", &channel_id)),
+            PutPolicy::VersionMismatch(version) => Err(version_mismatch(&channel_id, version)),
+        }
+    }
+
+    async fn get_channel_policy(
+        &self,
+        request: Request<GetChannelPolicyRequest>,
+    ) -> Result<Response<GetChannelPolicyResponse>, Status> {
+        let id = identifier(request.into_inner().channel_id, "channel_id")?;
+        let policy = self.ledger.policy(&id).await?;
+        let policy = policy.ok_or_else(|| unknown("channel", "channel_id", &id))?;
+        Ok(Response::new(GetChannelPolicyResponse { policy: Some(policy.into()) }))
+    }
+
+    async fn list_channel_policies(
+        &self,
+        request: Request<ListChannelPoliciesRequest>,
+    ) -> Result<Response<ListChannelPoliciesResponse>, Status> {
+        let ListChannelPoliciesRequest { page_size, page_token } = request.into_inner();
+        let rows_max = page::rows_max(page_size)?;
+        let after = page::decode(POLICIES, &page_token)?.unwrap_or_default();
+        let rows = self.ledger.policies(&after, rows_max).await?;
+        let next_page_token = page::next(POLICIES, &rows, rows_max, |row| row.channel_id.clone());
+        let policies = rows.into_iter().map(Into::into).collect();
+        Ok(Response::new(ListChannelPoliciesResponse { policies, next_page_token }))
+    }
+
     async fn put_item(
         &self,
         request: Request<PutItemRequest>,
@@ -143,34 +194,6 @@ fn identifier(id: String, field: &str) -> Result<String, Status> {
     }
 }
 
-fn location_in(sent: proto::Location) -> Result<Location, Status> {
-    let location_id = identifier(sent.location_id, "location.location_id")?;
-    if !is_name(&sent.name) {
-        return Err(invalid("NAME_INVALID", "location.name", NAME));
-    }
-    let time_zone = match &*sent.time_zone {
-        "" => "Etc/UTC".to_owned(),
-        _ => sent.time_zone,
-    };
-    if jiff::tz::TimeZone::get(&time_zone).is_err() {
-        let rule = "must name a zone of the IANA time zone database";
-        return Err(invalid("TIME_ZONE_INVALID", "location.time_zone", rule));
-    }
-    let coordinates = match (sent.latitude, sent.longitude) {
-        (None, None) => None,
-        (Some(latitude), Some(longitude)) if is_on_earth(latitude, longitude) => {
-            Some((latitude, longitude))
-        }
-        _ => {
-            let rule = "must be -90 to 90, and longitude -180 to 180; both or neither";
-            return Err(invalid("COORDINATES_INVALID", "location.latitude", rule));
-        }
-    };
-    let pickup_enabled = sent.pickup_enabled;
-    let (name, partition) = (sent.name, Partition(0));
-    Ok(Location { location_id, name, time_zone, coordinates, pickup_enabled, partition })
-}
-
 fn item_in(sent: proto::Item) -> Result<Item, Status> {
     let proto::Item { sku, name, gtins, stock_item } = sent;
     if !is_sku(&sku) {
@@ -185,20 +208,6 @@ fn item_in(sent: proto::Item) -> Result<Item, Status> {
         return Err(invalid("GTIN_INVALID", "item.gtins", rule));
     }
     Ok(Item { sku, name, gtins, stock_item: stock_item.unwrap_or(true) })
-}
-
-impl From<Location> for proto::Location {
-    fn from(location: Location) -> proto::Location {
-        proto::Location {
-            location_id: location.location_id,
-            name: location.name,
-            time_zone: location.time_zone,
-            latitude: location.coordinates.map(|(latitude, _)| latitude),
-            longitude: location.coordinates.map(|(_, longitude)| longitude),
-            pickup_enabled: location.pickup_enabled,
-            partition: wire::partition(location.partition.0),
-        }
-    }
 }
 
 impl From<Channel> for proto::Channel {

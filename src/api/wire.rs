@@ -1,6 +1,6 @@
 //! Messages of the contract as the core's types, and back.
 
-use prost_types::Timestamp as WireTime;
+use prost_types::{Duration as WireDuration, Timestamp as WireTime};
 
 use crate::{
     api::proto::{self, EntryFlag, MovementRef, PostedEntry},
@@ -10,7 +10,7 @@ use crate::{
         entry::{Entry, Flags},
         machine::Posted,
         position::Position,
-        time::Timestamp,
+        time::{Micros, Timestamp},
     },
 };
 
@@ -25,6 +25,20 @@ pub(crate) fn time_in(time: WireTime) -> Timestamp {
 pub(crate) fn time_out(time: Timestamp) -> WireTime {
     let (seconds, micros) = (time.0.div_euclid(1_000_000), time.0.rem_euclid(1_000_000));
     WireTime { seconds, nanos: (micros * 1_000) as i32 }
+}
+
+/// A span of time that was sent; none where it is malformed or longer than anything.
+pub(crate) fn duration_in(time: WireDuration) -> Option<Micros> {
+    let WireDuration { seconds, nanos } = time;
+    let well_formed =
+        nanos.abs() < 1_000_000_000 && i64::from(nanos).signum() * seconds.signum() >= 0;
+    let micros = seconds.checked_mul(1_000_000).filter(|_| well_formed)?;
+    micros.checked_add(i64::from(nanos / 1_000))
+}
+
+pub(crate) fn duration_out(time: Micros) -> WireDuration {
+    let (seconds, micros) = (time / 1_000_000, time % 1_000_000);
+    WireDuration { seconds, nanos: (micros * 1_000) as i32 }
 }
 
 impl From<proto::Movement> for Draft {

@@ -3,16 +3,19 @@
 //! An unknown name is looked up before it is said to be unknown, so a new row works on every server
 //! at once. What changed elsewhere is found by its revision.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-};
+mod known;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use sqlx::{PgConnection, PgPool};
 
+pub use crate::ledger::directory::known::{Known, KnownChannel, KnownItem, KnownLocation};
 use crate::{
-    ledger::fault::Fault,
-    stock::ids::{ChannelNo, ItemNo, LocationNo, Partition, Place, SourceNo},
+    ledger::{
+        fault::Fault,
+        network::{LocationRow, PolicyRow},
+    },
+    stock::ids::{ChannelNo, ItemNo, LocationNo, SourceNo},
 };
 
 /// Names and numbers of locations, channels, items and sources. Cheap to clone.
@@ -20,57 +23,6 @@ use crate::{
 pub struct Directory {
     pool: PgPool,
     known: Arc<RwLock<Known>>,
-}
-
-/// What is known so far.
-#[derive(Debug, Default)]
-pub struct Known {
-    locations: HashMap<Box<str>, Place>,
-    channels: HashMap<Box<str>, ChannelNo>,
-    items: HashMap<Box<str>, KnownItem>,
-    sources: HashMap<Box<str>, SourceNo>,
-    revision: i64,
-}
-
-/// An item as the hot path needs it.
-#[derive(Clone, Copy, Debug)]
-pub struct KnownItem {
-    /// Its number.
-    pub item: ItemNo,
-    /// Whether stock is kept of it.
-    pub stock_item: bool,
-    /// Of several readings of the row the newest counts.
-    pub revision: i64,
-}
-
-impl Known {
-    /// Where a location's stock is.
-    pub fn place(&self, location_id: &str) -> Option<Place> {
-        self.locations.get(location_id).copied()
-    }
-
-    /// A channel's number.
-    pub fn channel(&self, channel_id: &str) -> Option<ChannelNo> {
-        self.channels.get(channel_id).copied()
-    }
-
-    /// An item.
-    pub fn item(&self, sku: &str) -> Option<KnownItem> {
-        self.items.get(sku).copied()
-    }
-
-    /// A source's number.
-    pub fn source(&self, source: &str) -> Option<SourceNo> {
-        self.sources.get(source).copied()
-    }
-
-    /// A reading that was overtaken by a newer one must not undo it.
-    fn learn_item(&mut self, sku: String, item: KnownItem) {
-        let known = self.items.entry(sku.into()).or_insert(item);
-        if known.revision <= item.revision {
-            *known = item;
-        }
-    }
 }
 
 impl Directory {
@@ -88,19 +40,17 @@ impl Directory {
     /// # Errors
     /// The database is away.
     pub async fn find_locations(&self, location_ids: &[&str]) -> Result<(), Fault> {
-        let rows = sqlx::query!(
-            "select location_id, location_no, partition from location
-             where location_id = any($1)",
-            location_ids as _,
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(Fault::doing("look locations up"))?;
-        let mut known = self.known_mut();
-        for row in rows {
-            let place = place(row.partition, row.location_no);
-            known.locations.insert(row.location_id.into(), place);
-        }
+        self.learn_locations(LocationRow::named(&self.pool, location_ids).await?);
+        Ok(())
+    }
+
+    /// The same by number.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn find_numbered_locations(&self, numbers: &[LocationNo]) -> Result<(), Fault> {
+        let numbers: Vec<_> = numbers.iter().map(|number| number.0).collect();
+        self.learn_locations(LocationRow::numbered(&self.pool, &numbers).await?);
         Ok(())
     }
 
@@ -109,17 +59,17 @@ impl Directory {
     /// # Errors
     /// The database is away.
     pub async fn find_channels(&self, channel_ids: &[&str]) -> Result<(), Fault> {
-        let rows = sqlx::query!(
-            "select channel_id, channel_no from channel where channel_id = any($1)",
-            channel_ids as _,
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(Fault::doing("look channels up"))?;
-        let mut known = self.known_mut();
-        for row in rows {
-            known.channels.insert(row.channel_id.into(), ChannelNo(row.channel_no));
-        }
+        self.learn_channels(PolicyRow::named(&self.pool, channel_ids).await?);
+        Ok(())
+    }
+
+    /// The same by number.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn find_numbered_channels(&self, numbers: &[ChannelNo]) -> Result<(), Fault> {
+        let numbers: Vec<_> = numbers.iter().map(|number| number.0).collect();
+        self.learn_channels(PolicyRow::numbered(&self.pool, &numbers).await?);
         Ok(())
     }
 
@@ -150,7 +100,28 @@ impl Directory {
         let mut known = self.known_mut();
         for row in rows {
             let (item, stock_item, revision) = (ItemNo(row.item_no), row.stock_item, row.revision);
-            known.learn_item(row.sku, KnownItem { item, stock_item, revision });
+            known.learn_item(&row.sku, KnownItem { item, stock_item, revision });
+        }
+        Ok(())
+    }
+
+    /// The same by number.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn find_numbered_items(&self, numbers: &[ItemNo]) -> Result<(), Fault> {
+        let numbers: Vec<_> = numbers.iter().map(|number| number.0).collect();
+        let rows = sqlx::query!(
+            "select sku, item_no, stock_item, revision from item where item_no = any($1)",
+            &numbers,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(Fault::doing("look items up by number"))?;
+        let mut known = self.known_mut();
+        for row in rows {
+            let (item, stock_item, revision) = (ItemNo(row.item_no), row.stock_item, row.revision);
+            known.learn_item(&row.sku, KnownItem { item, stock_item, revision });
         }
         Ok(())
     }
@@ -189,7 +160,7 @@ impl Directory {
         .fetch_one(&self.pool)
         .await
         .map_err(Fault::doing("add a source"))?;
-        self.known_mut().sources.insert(source.into(), SourceNo(added));
+        self.known_mut().learn_source(source, SourceNo(added));
         Ok(SourceNo(added))
     }
 
@@ -206,8 +177,8 @@ impl Directory {
         if newest == seen {
             return Ok(());
         }
-        // Locations and channels are only ever added as far as the hot path can see; a known item may
-        // stop being a stock item.
+        self.learn_locations(LocationRow::since(&self.pool, seen).await?);
+        self.learn_channels(PolicyRow::since(&self.pool, seen).await?);
         let changed = sqlx::query!(
             "select sku, item_no, stock_item, revision from item
              where revision > $1 and revision > 0",
@@ -219,21 +190,37 @@ impl Directory {
         let mut known = self.known_mut();
         for row in changed {
             let (item, stock_item, revision) = (ItemNo(row.item_no), row.stock_item, row.revision);
-            known.learn_item(row.sku, KnownItem { item, stock_item, revision });
+            known.learn_item(&row.sku, KnownItem { item, stock_item, revision });
         }
         known.revision = newest;
         Ok(())
     }
 
+    pub(crate) fn learn_location(&self, location: KnownLocation) {
+        self.known_mut().learn_location(location);
+    }
+
+    pub(crate) fn learn_channel(&self, channel: KnownChannel) {
+        self.known_mut().learn_channel(channel);
+    }
+
     pub(crate) fn learn_item(&self, sku: &str, item: KnownItem) {
-        self.known_mut().learn_item(sku.to_owned(), item);
+        self.known_mut().learn_item(sku, item);
+    }
+
+    fn learn_locations(&self, rows: Vec<LocationRow>) {
+        // Zones are looked up before the lock is taken.
+        let locations: Vec<_> = rows.into_iter().map(LocationRow::known).collect();
+        let mut known = self.known_mut();
+        locations.into_iter().for_each(|location| known.learn_location(location));
+    }
+
+    fn learn_channels(&self, rows: Vec<PolicyRow>) {
+        let mut known = self.known_mut();
+        rows.into_iter().for_each(|row| known.learn_channel(row.known()));
     }
 
     fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn place(partition: i16, location: i32) -> Place {
-    Place { partition: Partition(partition), location: LocationNo(location) }
 }

@@ -1,8 +1,12 @@
 //! Documents say what the code does.
 
-use stockroom::stock::{
-    refusal::{Class, Refusal},
-    time::Timestamp,
+use prost::Message as _;
+use stockroom::{
+    api::proto::DESCRIPTORS,
+    stock::{
+        refusal::{Class, Refusal},
+        time::Timestamp,
+    },
 };
 
 /// One of each, in the order of precedence.
@@ -71,6 +75,8 @@ fn every_reason_of_a_call_is_in_the_table() {
         include_str!("../../src/api/ledger.rs"),
         include_str!("../../src/api/movements.rs"),
         include_str!("../../src/api/network.rs"),
+        include_str!("../../src/api/network/location.rs"),
+        include_str!("../../src/api/network/policy.rs"),
         include_str!("../../src/api/page.rs"),
     ];
     let literals = sources.iter().flat_map(|source| source.split('"').skip(1).step_by(2));
@@ -84,4 +90,20 @@ fn every_reason_of_a_call_is_in_the_table() {
     assert!(reasons.len() > 20, "found {reasons:?}");
     let missing: Vec<_> = reasons.iter().filter(|reason| !document.contains(**reason)).collect();
     assert_eq!(missing, Vec::<&&str>::new());
+}
+
+#[test]
+fn every_field_of_a_location_and_of_a_policy_is_explained() {
+    let document = include_str!("../../docs/network.md");
+    let files = prost_types::FileDescriptorSet::decode(DESCRIPTORS).unwrap().file;
+    let messages = files.iter().flat_map(|file| &file.message_type);
+    for (name, heading) in [("Location", "## Locations"), ("ChannelPolicy", "## Policies")] {
+        let message = messages.clone().find(|message| message.name() == name).unwrap();
+        let (_, table) = document.split_once(heading).unwrap();
+        let (table, _) = table.split_once("\n## ").unwrap_or((table, ""));
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+        let told: Vec<_> = rows.filter_map(|row| row.split('`').next()).collect();
+        let fields: Vec<_> = message.field.iter().map(|field| field.name()).collect();
+        assert_eq!(told, fields, "{name}");
+    }
 }

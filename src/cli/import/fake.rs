@@ -13,10 +13,12 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use crate::api::proto::{
-    GetChannelRequest, GetChannelResponse, GetItemRequest, GetItemResponse, GetLocationRequest,
-    GetLocationResponse, ListChannelsRequest, ListChannelsResponse, ListItemsRequest,
-    ListItemsResponse, ListLocationsRequest, ListLocationsResponse, Location, Movement,
-    MovementError, MovementResult, MovementStatus, PutChannelRequest, PutChannelResponse,
+    GetChannelPolicyRequest, GetChannelPolicyResponse, GetChannelRequest, GetChannelResponse,
+    GetItemRequest, GetItemResponse, GetLocationRequest, GetLocationResponse,
+    ListChannelPoliciesRequest, ListChannelPoliciesResponse, ListChannelsRequest,
+    ListChannelsResponse, ListItemsRequest, ListItemsResponse, ListLocationsRequest,
+    ListLocationsResponse, Location, Movement, MovementError, MovementResult, MovementStatus,
+    PutChannelPolicyRequest, PutChannelPolicyResponse, PutChannelRequest, PutChannelResponse,
     PutItemRequest, PutItemResponse, PutLocationRequest, PutLocationResponse,
     RecordMovementsRequest, RecordMovementsResponse, SyncMovementsRequest, SyncMovementsResponse,
     movement_service_server::{MovementService, MovementServiceServer},
@@ -271,6 +273,27 @@ impl NetworkService for Fake {
         &self,
         _: Request<ListLocationsRequest>,
     ) -> Result<Response<ListLocationsResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn put_channel_policy(
+        &self,
+        _: Request<PutChannelPolicyRequest>,
+    ) -> Result<Response<PutChannelPolicyResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_channel_policy(
+        &self,
+        _: Request<GetChannelPolicyRequest>,
+    ) -> Result<Response<GetChannelPolicyResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_channel_policies(
+        &self,
+        _: Request<ListChannelPoliciesRequest>,
+    ) -> Result<Response<ListChannelPoliciesResponse>, Status> {
         Err(Status::unimplemented(""))
     }
 }

@@ -84,6 +84,15 @@ pub async fn execute(database_url: &str, statement: &str) {
     connection.close().await.expect("the connection closes");
 }
 
+/// The constraint that a statement breaks.
+pub async fn broken_by(database_url: &str, statement: &str) -> String {
+    let mut connection = PgConnection::connect(database_url).await.expect("it answers");
+    let sql = sqlx::AssertSqlSafe(statement.to_owned());
+    let error = sqlx::raw_sql(sql).execute(&mut connection).await.expect_err(statement);
+    let error = error.into_database_error().expect(statement);
+    error.constraint().expect(statement).to_owned()
+}
+
 /// What one statement answers with one number.
 pub async fn number(database_url: &str, query: &str) -> i64 {
     let mut connection = PgConnection::connect(database_url).await.expect("it answers");

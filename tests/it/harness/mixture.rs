@@ -9,6 +9,7 @@ use stockroom::{
         network::{Channel, Location},
     },
     stock::{
+        calendar::Opening,
         draft::Draft,
         ids::Partition,
         kind::{Kind, StockState},
@@ -270,6 +271,8 @@ async fn shops(ledger: &Ledger) -> [String; 4] {
             coordinates: None,
             pickup_enabled: false,
             partition: Partition(0),
+            opening: Opening::default(),
+            preparation: 0,
         };
         let Location { location_id, partition, .. } = ledger.put_location(location).await.unwrap();
         shops.entry(partition).or_default().push(location_id);

@@ -34,6 +34,8 @@ async fn a_location_is_created_and_replaced_and_keeps_its_partition() {
     };
     let created = put(Location { partition: 3, ..location("berlin") }).await;
     assert_eq!(created.time_zone, "Etc/UTC");
+    let two_hours = Some(prost_types::Duration { seconds: 7_200, nanos: 0 });
+    assert_eq!(created.preparation_time, two_hours);
     let full = Location {
         name: "Mitte".into(),
         time_zone: "Europe/Berlin".into(),
@@ -41,6 +43,7 @@ async fn a_location_is_created_and_replaced_and_keeps_its_partition() {
         longitude: Some(13.4),
         pickup_enabled: true,
         partition: created.partition,
+        preparation_time: two_hours,
         ..location("berlin")
     };
     let replaced = put(Location { partition: created.partition + 1, ..full.clone() }).await;

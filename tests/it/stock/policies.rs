@@ -1,0 +1,97 @@
+//! What a channel may promise of a position, and what a policy may say.
+
+use proptest::prelude::*;
+use stockroom::stock::{
+    channel_policy::{Policy, RESERVATION_TTL_MAX, Unanswered},
+    policy::{Buffer, available},
+    reservation::Settlement,
+    time::SECOND,
+};
+
+const fn units(units: i64) -> Buffer {
+    Buffer { units, percent: 0 }
+}
+
+const fn percent(percent: i64) -> Buffer {
+    Buffer { units: 0, percent }
+}
+
+#[test]
+fn what_is_promised_held_and_kept_back_is_not_available() {
+    for (sellable, reserved, held, buffer, expected) in [
+        (10, 0, 0, units(0), 10),
+        (10, 3, 2, units(0), 5),
+        (10, 3, 2, units(4), 1),
+        (10, 3, 2, units(6), 0),
+        (10, 12, 0, units(0), 0),
+        (0, 0, 0, percent(100), 0),
+        (-5, 0, 0, percent(10), 0),
+        (1, 0, 0, percent(1), 0),
+        (10, 0, 0, percent(10), 9),
+        (11, 0, 0, percent(10), 9),
+        (100, 1, 0, percent(1), 98),
+        (10, 0, 0, percent(100), 0),
+        (i64::MAX, 0, 0, percent(1), i64::MAX - 92_233_720_368_547_759),
+        (i64::MAX, i64::MIN, i64::MIN, units(0), i64::MAX),
+        (i64::MIN, i64::MAX, i64::MAX, units(i64::MAX), 0),
+    ] {
+        let found = available(sellable, reserved, held, buffer);
+        assert_eq!(found, expected, "{sellable} {reserved} {held} {buffer:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_buffer_is_never_less_than_its_share_and_never_a_unit_more(
+        sellable in 0..1_i64 << 53,
+        share in 0..=100_i64,
+    ) {
+        let kept = sellable - available(sellable, 0, 0, percent(share));
+        let exact = i128::from(sellable) * i128::from(share);
+        prop_assert!(i128::from(kept) * 100 >= exact);
+        prop_assert!((i128::from(kept) - 1) * 100 < exact);
+    }
+}
+
+#[test]
+fn a_policy_out_of_bounds_names_the_field() {
+    let good = Policy::default();
+    assert_eq!(good.flaw(), None);
+    let day = 86_400 * SECOND;
+    let cases = [
+        (Policy { buffer: units(-1), ..good }, "buffer_units"),
+        (Policy { buffer: units(1_000_000_001), ..good }, "buffer_units"),
+        (Policy { buffer: percent(101), ..good }, "buffer_percent"),
+        (Policy { buffer: Buffer { units: 1, percent: 1 }, ..good }, "buffer_percent"),
+        (Policy { units_per_order_max: -1, ..good }, "units_per_order_max"),
+        (Policy { units_per_order_max: 1_000_000_001, ..good }, "units_per_order_max"),
+        (Policy { hold_ttl_max: 3_600 * SECOND + 1, ..good }, "hold_ttl_max"),
+        (Policy { hold_ttl_max: SECOND - 1, ..good }, "hold_ttl_max"),
+        (Policy { hold_ttl_default: SECOND - 1, ..good }, "hold_ttl_default"),
+        (Policy { hold_ttl_max: 60 * SECOND, ..good }, "hold_ttl_default"),
+        (Policy { reservation_ttl_max: 31 * day + 1, ..good }, "reservation_ttl_max"),
+        (Policy { reservation_ttl_max: 0, ..good }, "reservation_ttl_max"),
+        (Policy { collect_days_paid_online: 32, ..good }, "collect_days_paid_online"),
+        (Policy { collect_days_pay_in_store: 32, ..good }, "collect_days_pay_in_store"),
+        (Policy { answer_timeout: Some(0), ..good }, "answer_timeout"),
+        (Policy { answer_timeout: Some(RESERVATION_TTL_MAX + 1), ..good }, "answer_timeout"),
+    ];
+    for (policy, field) in cases {
+        assert_eq!(policy.flaw(), Some(field), "{policy:?}");
+    }
+    let narrow = Policy {
+        buffer: percent(100),
+        units_per_order_max: 1,
+        hold_ttl_default: SECOND,
+        hold_ttl_max: SECOND,
+        reservation_ttl_max: SECOND,
+        collect_days_paid_online: 0,
+        collect_days_pay_in_store: 0,
+        answer_timeout: Some(SECOND),
+        unanswered: Unanswered::Move,
+        version: 1,
+    };
+    assert_eq!(narrow.flaw(), None);
+    assert_eq!(good.collect_days(Settlement::PaidOnline), 7);
+    assert_eq!(good.collect_days(Settlement::PayInStore), 2);
+}
