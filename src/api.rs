@@ -13,6 +13,7 @@ mod movements;
 mod network;
 mod page;
 pub mod proto;
+mod reservations;
 mod token;
 mod wire;
 
@@ -30,6 +31,7 @@ use crate::{
             ledger_service_server::LedgerServiceServer,
             movement_service_server::MovementServiceServer,
             network_service_server::NetworkServiceServer,
+            reservation_service_server::ReservationServiceServer,
         },
     },
     ledger::Ledger,
@@ -84,7 +86,8 @@ pub async fn run(
         .add_service(health.service())
         .add_service(MovementServiceServer::new(api.clone()))
         .add_service(LedgerServiceServer::new(api.clone()))
-        .add_service(NetworkServiceServer::new(api));
+        .add_service(NetworkServiceServer::new(api.clone()))
+        .add_service(ReservationServiceServer::new(api));
     // A descriptor set that this build compiled itself cannot fail to be read; without it there is no
     // reflection, and nothing else is missing.
     if let Ok(v1) = reflection(tonic_reflection::server::Builder::configure()).build_v1() {

@@ -6,6 +6,7 @@
 
 mod execute;
 mod lane;
+pub mod request;
 mod resolve;
 pub mod resume;
 mod split;
@@ -25,6 +26,7 @@ use crate::{
         ids::Partition,
         machine::{Outcome, Posted},
         movement::Command,
+        pickup::PickupSecret,
         refusal::Refusal,
         time::Timestamp,
     },
@@ -48,6 +50,7 @@ pub struct Writer {
     lanes: Arc<FxHashMap<Partition, Lane>>,
     wide: Arc<Semaphore>,
     resume_points: ResumePoints,
+    pickup_secret: PickupSecret,
 }
 
 /// What a source reports at once.
@@ -144,6 +147,7 @@ impl Writer {
             lanes: Arc::new(partitions.map(lane).collect()),
             wide: Arc::new(Semaphore::new(WIDE_BATCHES_MAX)),
             resume_points: ResumePoints::start(ledger.clone()),
+            pickup_secret: PickupSecret::new(&ledger.pickup_secret().await?),
             ledger,
         })
     }
@@ -175,6 +179,11 @@ impl Writer {
             pending.parts.push(Part { lines: lines.concat(), answer });
         }
         Ok(pending)
+    }
+
+    /// What pickup codes are made with.
+    pub fn pickup_secret(&self) -> &PickupSecret {
+        &self.pickup_secret
     }
 
     /// The key up to which everything that a source sent is settled.

@@ -8,7 +8,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use crate::{
     api::proto::MovementError,
     ledger::fault::{Fault, Kind},
-    stock::refusal::Refusal,
+    stock::refusal::{Refusal, Short},
     writer::Failure,
 };
 
@@ -47,6 +47,22 @@ pub(crate) fn invalid(reason: &str, field: &str, description: &str) -> Status {
 pub(crate) fn unknown(what: &str, field: &str, id: &str) -> Status {
     let reason = format!("{}_UNKNOWN", what.to_uppercase());
     status(Code::NotFound, &reason, format!("{what} {id:?} is unknown"), &[(field, id)])
+}
+
+/// Why a request was not granted.
+pub(crate) fn refused(refusal: &Refusal) -> Status {
+    let metadata = refusal.metadata().into_iter();
+    let metadata = metadata.map(|(name, value)| (name.to_owned(), value));
+    let mut details = ErrorDetails::new();
+    details.set_error_info(refusal.reason(), DOMAIN, metadata.collect::<HashMap<_, _>>());
+    if let Refusal::InsufficientStock { short } = refusal {
+        for line in short {
+            let Short { sku, wanted, available, version } = line;
+            let description = format!("{available} available of {wanted} at version {version}");
+            details.add_precondition_failure_violation(refusal.reason(), sku, description);
+        }
+    }
+    Status::with_error_details(Code::from_i32(refusal.class() as i32), refusal.to_string(), details)
 }
 
 /// Why one movement was rejected.

@@ -272,7 +272,7 @@ impl Api {
         Ok(read)
     }
 
-    async fn place(&self, location_id: &str) -> Result<Place, Status> {
+    pub(crate) async fn place(&self, location_id: &str) -> Result<Place, Status> {
         if !is_identifier(location_id) {
             return Err(invalid("LOCATION_ID_INVALID", "location_id", "is not an identifier"));
         }

@@ -116,6 +116,7 @@ fn flags(flags: Flags) -> Vec<i32> {
         (Flags::AWAITS_ORIGINAL, EntryFlag::AwaitsOriginal),
         (Flags::PROMISE_UNKNOWN, EntryFlag::PromiseUnknown),
         (Flags::BEFORE_COUNT, EntryFlag::BeforeCount),
+        (Flags::DOUBTFUL, EntryFlag::Doubtful),
     ];
     told.into_iter().filter(|(flag, _)| flags.has(*flag)).map(|(_, told)| told as i32).collect()
 }
@@ -166,7 +167,7 @@ pub(crate) fn entry(entry: Entry<'_>, names: &Names) -> proto::Entry {
         expected_at: entry.expected_at.map(time_out),
         group: entry.group.into_owned(),
         flags: flags(entry.flags),
-        reservation_state: 0,
+        reservation_state: entry.reservation_state.map_or(0, |state| state.told()),
     }
 }
 
@@ -190,7 +191,7 @@ pub(crate) fn position(
         shortfall: position.shortfall(),
         version: position.seq as u64,
         in_transit_since: None,
-        doubtful: false,
+        doubtful: position.doubtful_at.is_some(),
     }
 }
 

@@ -179,6 +179,14 @@ impl State {
         }
     }
 
+    /// Its number in the contract, which knows nothing of holds that the ledger keeps: 0.
+    pub fn told(self) -> i32 {
+        match self {
+            State::Held | State::Released | State::Consumed => 0,
+            state => state as i32,
+        }
+    }
+
     /// Whether units that were not picked are still promised.
     pub fn is_open(self) -> bool {
         matches!(self, State::Reserved | State::Picking | State::Ready | State::Held)

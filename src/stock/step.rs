@@ -138,6 +138,8 @@ pub enum Change {
     Extend {
         /// How long.
         ttl: Micros,
+        /// What its location and channel say.
+        terms: Arc<Terms>,
     },
     /// It was paid.
     ConfirmPayment {

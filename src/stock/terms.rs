@@ -1,21 +1,25 @@
 //! What a channel and a location say about a promise: how much may be promised and until when.
 
+use std::sync::Arc;
+
 use crate::stock::{
+    calendar::Calendar,
+    channel_policy::Policy,
     pickup::PickupSecret,
-    policy::Buffer,
+    refusal::Refusal,
     reservation::{ReservationId, Settlement},
-    time::{Micros, SECOND, Timestamp},
+    time::{Micros, Timestamp},
 };
 
 /// The terms of promises of one channel at one location.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// What the channel keeps back.
-    pub buffer: Buffer,
-    /// Most units of one item in one promise; 0: no cap.
-    pub units_per_order_max: i64,
-    /// How long the store may take to begin.
-    pub answer_timeout: Option<Micros>,
+    /// What the channel may promise.
+    pub policy: Arc<Policy>,
+    /// When the location is open.
+    pub calendar: Arc<Calendar>,
+    /// How long the location takes to have an order ready, in opening time.
+    pub preparation: Micros,
     /// What pickup codes are made with.
     pub secret: PickupSecret,
 }
@@ -32,20 +36,38 @@ pub struct Times {
 }
 
 impl Terms {
+    /// When a promise made now is due: after `ttl`, or by the pickup rule at the end of a business day
+    /// of the location.
+    pub fn times(&self, now: Timestamp, settlement: Settlement, ttl: Option<Micros>) -> Times {
+        let days = match settlement {
+            Settlement::PaidOnline => self.policy.collect_days_paid_online,
+            Settlement::PayInStore => self.policy.collect_days_pay_in_store,
+        };
+        let ready_by = self.calendar.ready_by(now, self.preparation);
+        let expires_at = match ttl {
+            Some(ttl) => now.saturating_add(ttl),
+            None => self.calendar.collect_by(ready_by, days),
+        };
+        let timeout = self.policy.answer_timeout;
+        let answer_by = timeout.map(|timeout| self.calendar.ready_by(now, timeout));
+        Times { ready_by, expires_at, answer_by }
+    }
+
+    /// Whether the channel allows a promise, or a hold, of this length.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub fn check_ttl(&self, ttl: Option<Micros>, held: bool) -> Result<(), Refusal> {
+        let Policy { hold_ttl_max, reservation_ttl_max, .. } = *self.policy;
+        let longest = if held { hold_ttl_max } else { reservation_ttl_max };
+        match ttl {
+            Some(ttl) if ttl > longest => Err(Refusal::TtlExceeded { ttl_max_ms: longest / 1_000 }),
+            _ => Ok(()),
+        }
+    }
+
     /// What the pickup code of a reservation is found by.
     pub fn code_hash(&self, id: &ReservationId) -> i64 {
         self.secret.hash(id.place, &self.secret.code(id))
-    }
-
-    /// When a promise made now is due.
-    pub fn times(&self, now: Timestamp, settlement: Settlement, ttl: Option<Micros>) -> Times {
-        let _ = settlement;
-        let ready_by = now.saturating_add(7_200 * SECOND);
-        let rule = ready_by.saturating_add(86_400 * SECOND);
-        Times {
-            ready_by,
-            expires_at: ttl.map_or(rule, |ttl| now.saturating_add(ttl)),
-            answer_by: self.answer_timeout.map(|timeout| now.saturating_add(timeout)),
-        }
     }
 }

@@ -7,5 +7,6 @@ pub mod mixture;
 pub mod movements;
 pub mod proxy;
 pub mod raw;
+pub mod reservations;
 pub mod server;
 pub mod web;

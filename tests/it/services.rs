@@ -7,5 +7,6 @@ mod order;
 mod policies;
 mod positions;
 mod rejected;
+mod reservations;
 mod surroundings;
 mod sync;

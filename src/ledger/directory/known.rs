@@ -37,7 +37,7 @@ pub struct KnownLocation {
     /// Where its stock is.
     pub place: Place,
     /// When it is open.
-    pub calendar: Calendar,
+    pub calendar: Arc<Calendar>,
     /// How long an order takes to be ready, in opening time.
     pub preparation: Micros,
     /// Where it is on earth, if anybody said so.
@@ -173,7 +173,7 @@ impl KnownLocation {
         KnownLocation {
             location_id: (*location.location_id).into(),
             place,
-            calendar: Calendar::new(zone, location.opening.clone()),
+            calendar: Arc::new(Calendar::new(zone, location.opening.clone())),
             preparation: location.preparation,
             coordinates: location.coordinates,
             pickup_enabled: location.pickup_enabled,

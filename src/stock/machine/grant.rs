@@ -33,6 +33,8 @@ impl<'a> Machine<'a> {
             return Err(Refusal::NotAStockItem.into());
         }
         let own = |item| hold.as_ref().map_or(0, |hold| hold.reserved(item));
+        create.terms.check_ttl(create.ttl, create.held_as.is_some())?;
+        within_cap(&create.lines, &create.terms)?;
         let lines =
             self.grantable(step.place, &create.lines, &create.terms, create.per_line, own)?;
         if let Some(hold) = &hold {
@@ -71,7 +73,7 @@ impl<'a> Machine<'a> {
             version: no,
         };
         let postings = reserve_all(&reservation);
-        self.post_all(step, id, reservation.state, &postings, Flags::REQUEST);
+        self.post_all(step, &reservation, &postings, Flags::REQUEST);
         if let Some(hold) = create.held_as {
             self.change_hold_use(HoldKey::of(hold), |used| used.held = Some(id.at()));
         }
@@ -99,16 +101,10 @@ impl<'a> Machine<'a> {
 
     fn consume_whole_hold(&mut self, step: &'a Step, hold: Reservation) {
         let postings = release_all(&hold, "consumed");
+        let mut after = Reservation { changed_at: self.book.now, ..hold.clone() };
+        finish(&mut after, State::Consumed, "consumed");
         let secondary = Flags::REQUEST.with(Flags::SECONDARY);
-        let version = self.post_all(step, hold.id, State::Consumed, &postings, secondary);
-        let now = self.book.now;
-        let after = Reservation {
-            state: State::Consumed,
-            reason: "consumed".to_owned(),
-            changed_at: now,
-            version,
-            ..hold.clone()
-        };
+        after.version = self.post_all(step, &after, &postings, secondary);
         self.superseded.push(hold);
         self.change_reservation(after);
     }
@@ -123,12 +119,11 @@ impl<'a> Machine<'a> {
         own: impl Fn(ItemNo) -> i64,
     ) -> Result<Vec<Line>, Stop> {
         self.has_positions(place, wanted.iter().map(|line| line.item))?;
-        within_cap(wanted, terms)?;
         let (mut lines, mut short) = (Vec::with_capacity(wanted.len()), Vec::new());
         for line in wanted {
             let position = self.position(PositionKey { place, item: line.item });
             let reserved = position.reserved - own(line.item);
-            let available = policy::available(position.sellable, reserved, 0, terms.buffer);
+            let available = policy::available(position.sellable, reserved, 0, terms.policy.buffer);
             if line.quantity <= available {
                 lines.push(Line::new(line.item, line.quantity));
             } else {
@@ -168,6 +163,7 @@ impl<'a> Machine<'a> {
             return Err(Refusal::NotAStockItem.into());
         }
         if !increases.is_empty() {
+            within_cap(&increases, terms)?;
             // Everything already taken off the shelf is no longer part of SELLABLE.
             let own = |item| before.line(item).map_or(0, |line| line.quantity);
             self.grantable(before.id.place, &increases, terms, false, own)?;
@@ -191,6 +187,7 @@ impl<'a> Machine<'a> {
         after.lines.retain(|line| line.quantity > 0);
         // What is given back comes first: an item may be both, under two names, only by mistake.
         postings.sort_by_key(|posting| posting.reserved_change > 0);
+        terms.check_ttl(ttl, before.held_as.is_some())?;
         if let Some(ttl) = ttl {
             after.expires_at = self.book.now.saturating_add(ttl);
         }
@@ -202,10 +199,12 @@ impl<'a> Machine<'a> {
         step: &'a Step,
         before: Reservation,
         ttl: Micros,
+        terms: &Terms,
     ) -> Result<Reservation, Stop> {
         if !before.state.is_open() {
             return Err(wrong_state(&before));
         }
+        terms.check_ttl(Some(ttl), before.held_as.is_some())?;
         let expires_at = self.book.now.saturating_add(ttl);
         let after = Reservation { expires_at, ttl_given: true, ..before.clone() };
         self.record(step, before, after, Vec::new())
@@ -251,13 +250,7 @@ impl<'a> Machine<'a> {
                 quantity: line.quantity - line.collected,
             })
             .collect();
-        let lines = self.grantable(
-            to,
-            &wanted,
-            &Terms { units_per_order_max: 0, ..terms.clone() },
-            false,
-            |_| 0,
-        )?;
+        let lines = self.grantable(to, &wanted, terms, false, |_| 0)?;
         let times = terms.times(now, before.settlement, None);
         let no = self.next_seq(to.partition) + self.entries_ahead(&before, to);
         let id = ReservationId { place: to, epoch: self.epoch(to), no };
@@ -282,7 +275,7 @@ impl<'a> Machine<'a> {
         self.record(step, before, after, postings)?;
         let reserved = reserve_all(&successor);
         let secondary = Flags::REQUEST.with(Flags::SECONDARY);
-        self.post_all(step, id, State::Reserved, &reserved, secondary);
+        self.post_all(step, &successor, &reserved, secondary);
         self.change_reservation(successor.clone());
         Ok(successor)
     }
@@ -379,7 +372,7 @@ pub(super) fn finish(reservation: &mut Reservation, state: State, reason: &str) 
 }
 
 fn within_cap(wanted: &[Wanted], terms: &Terms) -> Result<(), Refusal> {
-    let units_max = terms.units_per_order_max;
+    let units_max = terms.policy.units_per_order_max;
     let above = wanted.iter().find(|line| units_max > 0 && line.quantity > units_max);
     above.map_or(Ok(()), |line| {
         Err(Refusal::UnitsPerOrderExceeded { sku: line.sku.clone(), units_max })

@@ -97,7 +97,7 @@ impl<'a> Machine<'a> {
             Change::Amend { lines, ttl, terms } => {
                 self.amend(step, reservation, lines, *ttl, terms)
             }
-            Change::Extend { ttl } => self.extend(step, reservation, *ttl),
+            Change::Extend { ttl, terms } => self.extend(step, reservation, *ttl, terms),
             Change::ConfirmPayment { terms } => self.confirm_payment(step, reservation, terms),
             Change::Move { to, terms } => self.move_to(step, reservation, *to, terms),
             Change::Cancel { by } => self.cancel(step, reservation, *by),
@@ -127,7 +127,7 @@ impl<'a> Machine<'a> {
             (Change::Release, _) => Ok(hold),
             (Change::Expire, _) => self.expire(step, hold),
             (_, State::Consumed) => Err(Refusal::HoldConsumed.into()),
-            (Change::Extend { ttl }, State::Held) => self.extend(step, hold, *ttl),
+            (Change::Extend { ttl, terms }, State::Held) => self.extend(step, hold, *ttl, terms),
             (Change::Amend { lines, ttl, terms }, State::Held) => {
                 self.amend(step, hold, lines, *ttl, terms)
             }
@@ -277,7 +277,7 @@ impl<'a> Machine<'a> {
                 return Err(Refusal::BalanceOutOfRange.into());
             }
         }
-        let answer = self.post_all(step, after.id, after.state, &postings, Flags::REQUEST);
+        let answer = self.post_all(step, &after, &postings, Flags::REQUEST);
         after.version = answer;
         after.changed_at = self.book.now;
         self.superseded.push(before);
@@ -290,19 +290,20 @@ impl<'a> Machine<'a> {
     pub(super) fn post_all(
         &mut self,
         step: &'a Step,
-        id: ReservationId,
-        state: State,
+        reservation: &Reservation,
         postings: &[Posting],
         first: Flags,
     ) -> Seq {
-        let answer = self.next_seq(id.place.partition);
-        let reservation_id = id.to_string();
+        let Place { partition, location } = reservation.id.place;
+        let answer = self.next_seq(partition);
+        let reservation_id = reservation.id.to_string();
         let mut flags = first;
         for posting in postings {
             let mut entry = self.step_entry(step, posting);
-            (entry.partition, entry.location) = (id.place.partition, id.place.location);
+            (entry.partition, entry.location) = (partition, location);
+            entry.channel = step.channel.or(reservation.channel);
             entry.reservation_id = Cow::Owned(reservation_id.clone());
-            entry.reservation_state = Some(state);
+            entry.reservation_state = Some(reservation.state);
             entry.flags = if posting.doubtful { flags.with(Flags::DOUBTFUL) } else { flags };
             self.append(entry);
             flags = Flags::REQUEST.with(Flags::SECONDARY);

@@ -13,6 +13,7 @@ use stockroom::{
             RecordMovementsResponse, RejectedMovement, ledger_service_client::LedgerServiceClient,
             movement_service_client::MovementServiceClient,
             network_service_client::NetworkServiceClient,
+            reservation_service_client::ReservationServiceClient,
         },
     },
     availability::Availability,
@@ -109,6 +110,10 @@ impl Server {
 
     pub fn network(&self) -> NetworkServiceClient<Connection> {
         NetworkServiceClient::new(self.connection.clone())
+    }
+
+    pub fn reservations(&self) -> ReservationServiceClient<Connection> {
+        ReservationServiceClient::new(self.connection.clone())
     }
 
     pub fn connection(&self) -> Connection {
