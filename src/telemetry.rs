@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt as _};
 
@@ -21,6 +23,10 @@ pub const BATCH_SECONDS: &str = "stockroom_batch_seconds";
 pub const BATCH_RETRIES: &str = "stockroom_batch_retries_total";
 /// Movements that the database would not take: each is a defect.
 pub const POISONED: &str = "stockroom_poisoned_movements_total";
+/// Seconds from the deadline of a promise to the moment in which its units were free.
+pub const EXPIRY_LATENESS: &str = "stockroom_expiry_lateness_seconds";
+/// 1 while clocks disagree so much that nothing expires.
+pub const CLOCK_IN_DOUBT: &str = "stockroom_clock_in_doubt";
 
 /// Bounds of the buckets of batch sizes and times.
 const COMMANDS_BUCKETS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
@@ -52,6 +58,7 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(full(BATCH_COMMANDS), &COMMANDS_BUCKETS)?
         .set_buckets_for_metric(full(BATCH_SECONDS), &SECONDS_BUCKETS)?
+        .set_buckets_for_metric(full(EXPIRY_LATENESS), &SECONDS_BUCKETS)?
         .install_recorder()?;
     describe();
     metrics_process::Collector::default().describe();
@@ -75,6 +82,12 @@ fn describe() {
         Unit::Seconds,
         "Time until the outcome of a batch was known"
     );
+    describe_histogram!(
+        EXPIRY_LATENESS,
+        Unit::Seconds,
+        "Time from the deadline of a promise until its units were free"
+    );
+    describe_gauge!(CLOCK_IN_DOUBT, "1 while clocks disagree and nothing expires");
     describe_counter!(BATCH_RETRIES, "Batches executed again after a fault");
     describe_counter!(POISONED, "Movements that break a constraint of the database");
 }
@@ -93,6 +106,16 @@ pub fn rejected(reason: &'static str) {
 pub fn batch_done(commands: usize, took: Duration) {
     histogram!(BATCH_COMMANDS).record(commands as f64);
     histogram!(BATCH_SECONDS).record(took.as_secs_f64());
+}
+
+/// Measures how late a promise ended.
+pub fn expired(late: Duration) {
+    histogram!(EXPIRY_LATENESS).record(late.as_secs_f64());
+}
+
+/// Says whether clocks agree well enough to know what is due.
+pub fn clock_in_doubt(doubtful: bool) {
+    gauge!(CLOCK_IN_DOUBT).set(f64::from(u8::from(doubtful)));
 }
 
 /// Counts a batch that must be executed again.

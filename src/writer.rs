@@ -10,6 +10,7 @@ pub mod request;
 mod resolve;
 pub mod resume;
 mod split;
+pub mod sweep;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

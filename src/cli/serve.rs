@@ -17,7 +17,7 @@ use crate::{
     embedded::{self, Embedded, Wanted},
     ledger::{Ledger, fault::Kind},
     telemetry,
-    writer::Writer,
+    writer::{Writer, sweep::Sweeper},
 };
 
 /// How often changes of master data by other servers are looked for.
@@ -66,11 +66,13 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
             tokio::spawn(http);
         }
         let refresh = tokio::spawn(refresh(ledger.clone()));
+        let sweeper = Sweeper::start(&writer);
         tracing::info!(address = %listener.local_addr()?, "listening");
         let api = Api::new(ledger.clone(), writer.clone(), stopped.clone());
         let serving = api::run(listener, wait(stopped.clone()), api, health);
         drain_after(serving, stopped.clone(), &config, || drain.begin()).await?;
         refresh.abort();
+        sweeper.stop();
         if let Err(fault) = writer.resume_points().flush().await {
             tracing::warn!(fault = fault.chain(), "resume points were not written");
         }

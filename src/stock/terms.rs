@@ -39,10 +39,7 @@ impl Terms {
     /// When a promise made now is due: after `ttl`, or by the pickup rule at the end of a business day
     /// of the location.
     pub fn times(&self, now: Timestamp, settlement: Settlement, ttl: Option<Micros>) -> Times {
-        let days = match settlement {
-            Settlement::PaidOnline => self.policy.collect_days_paid_online,
-            Settlement::PayInStore => self.policy.collect_days_pay_in_store,
-        };
+        let days = self.policy.collect_days(settlement);
         let ready_by = self.calendar.ready_by(now, self.preparation);
         let expires_at = match ttl {
             Some(ttl) => now.saturating_add(ttl),

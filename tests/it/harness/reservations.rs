@@ -1,8 +1,9 @@
 //! Requests of ReservationService, short enough to read a test by them.
 
+use prost_types::Timestamp;
 use stockroom::api::proto::{
-    CollectReservationRequest, CreateReservationRequest, Line, MarkReadyRequest, PickedLine,
-    ReportPickRequest, Reservation, StartPickingRequest,
+    CollectReservationRequest, CreateReservationRequest, GetReservationRequest, Line,
+    MarkReadyRequest, PickedLine, ReportPickRequest, Reservation, StartPickingRequest,
 };
 use tonic::Status;
 
@@ -19,6 +20,11 @@ pub fn create(request_id: &str, location_id: &str, lines: Vec<Line>) -> CreateRe
         lines,
         ..CreateReservationRequest::default()
     }
+}
+
+/// Microseconds since 1970.
+pub fn micros(time: Option<Timestamp>) -> i64 {
+    time.map_or(0, |time| time.seconds * 1_000_000 + i64::from(time.nanos) / 1_000)
 }
 
 impl Server {
@@ -71,6 +77,12 @@ impl Server {
         let request = MarkReadyRequest { request_id, reservation_id, actor: String::new() };
         let response = self.reservations().mark_ready(request).await?;
         Ok(response.into_inner().reservation.unwrap())
+    }
+
+    pub async fn get(&self, id: &str) -> Reservation {
+        let request = GetReservationRequest { reservation_id: id.to_owned() };
+        let response = self.reservations().get_reservation(request).await.unwrap();
+        response.into_inner().reservation.unwrap()
     }
 
     /// Hands everything over.

@@ -18,7 +18,7 @@ use stockroom::{
     },
     availability::Availability,
     ledger::{Ledger, Options},
-    writer::Writer,
+    writer::{Writer, sweep::Sweeper},
 };
 use tokio::{
     net::TcpListener,
@@ -79,12 +79,14 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let api = Api::new(ledger.clone(), writer.clone(), stopped.clone());
+        let sweeper = Sweeper::start(&writer);
         let serving = tokio::spawn(async move {
             let mut shutdown = stopped;
             let shutdown = async move {
                 let _ = shutdown.wait_for(|stopped| *stopped).await;
             };
             api::run(listener, shutdown, api, health).await.unwrap();
+            sweeper.stop();
             writer.resume_points().flush().await.unwrap();
             drop(drain);
         });

@@ -1,8 +1,15 @@
 //! ReservationService.
 
-use stockroom::api::proto::ReservationState;
+use prost_types::Duration;
+use stockroom::api::proto::{CreateReservationRequest, ReservationState};
+use tonic::Code;
 
-use crate::harness::{movements::receipt, server::Server};
+use crate::harness::{
+    errors::explained,
+    movements::receipt,
+    reservations::{create, line, micros},
+    server::{Server, eventually},
+};
 
 #[tokio::test]
 async fn a_reservation_is_picked_made_ready_and_collected() {
@@ -26,5 +33,28 @@ async fn a_reservation_is_picked_made_ready_and_collected() {
     assert_eq!(server.mark_ready("k3", id).await.unwrap(), ready, "the first answer");
     let position = server.position("shop", "jam").await;
     assert_eq!((position.sellable, position.staged, position.reserved), (2, 0, 0));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_reservation_ends_at_its_deadline_and_not_before() {
+    let server = Server::start().await;
+    server.put_locations(&["shop"]).await;
+    server.record(vec![receipt("r", "shop", "jam", 1)]).await;
+    let ttl = Some(Duration { seconds: 1, nanos: 0 });
+    let request = CreateReservationRequest { ttl, ..create("k1", "shop", vec![line("jam", 1)]) };
+    let made = server.create(request).await.unwrap();
+    let refused = server.reserve("k2", "shop", "jam", 1).await.unwrap_err();
+    explained(&refused, Code::FailedPrecondition, "INSUFFICIENT_STOCK");
+    let again = eventually("the units are free", || async {
+        server.reserve("k2", "shop", "jam", 1).await.ok()
+    })
+    .await;
+    let ended = server.get(&made.reservation_id).await;
+    assert_eq!(ended.state(), ReservationState::Expired);
+    let (deadline, ended_at) = (micros(made.expires_at), micros(ended.changed_at));
+    assert!(ended_at >= deadline, "{ended_at} is before {deadline}");
+    assert!(ended_at < deadline + 250_000, "{ended_at} is long after {deadline}");
+    assert!(micros(again.created_at) >= ended_at);
     server.stop().await;
 }

@@ -1,0 +1,152 @@
+//! The sweeper: ends promises whose time is over, through the same path as every other write. What it
+//! finds is a hint; the machine judges again by the ledger's clock, so nothing ends early and one wins.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::oneshot,
+    task::{AbortHandle, JoinSet},
+    time::Instant,
+};
+
+use crate::{
+    ledger::reservation::Due,
+    stock::{
+        hash::{Digest, StableHash},
+        ids::{Partition, SourceNo},
+        machine::Outcome,
+        movement::Command,
+        reservation::State,
+        step::{Action, Change, Step, Target},
+        time::{Micros, SECOND, Timestamp},
+    },
+    telemetry,
+    writer::{DEADLINE_DEFAULT, Failure, Writer, decided, lane::Job},
+};
+
+/// Who ends promises.
+pub(super) const SWEEPER: &str = "stockroom";
+/// How often a partition is looked at; what is due sooner is waited for to the moment.
+const POLL_EVERY: Duration = Duration::from_millis(100);
+/// Promises of one look.
+const DUE_MAX: i64 = 500;
+/// Clocks that differ by more cannot say what is due: holding on longer is the safe side.
+const CLOCK_DIFFERENCE_MAX: Micros = 2 * SECOND;
+/// Pause after the database was away.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Ends with the last of its owners.
+#[derive(Debug)]
+pub struct Sweeper {
+    tasks: JoinSet<()>,
+}
+
+impl Sweeper {
+    /// Begins to look after every partition.
+    pub fn start(writer: &Writer) -> Sweeper {
+        let mut tasks = JoinSet::new();
+        for &partition in writer.lanes.keys() {
+            let _: AbortHandle = tasks.spawn(sweep_for_ever(writer.clone(), partition));
+        }
+        Sweeper { tasks }
+    }
+
+    /// Ends at once; what it has under way is decided all the same.
+    pub fn stop(mut self) {
+        self.tasks.abort_all();
+    }
+}
+
+async fn sweep_for_ever(writer: Writer, partition: Partition) {
+    let mut in_doubt = false;
+    loop {
+        let (now, due) = match writer.ledger.due(partition, micros(POLL_EVERY), DUE_MAX).await {
+            Ok(found) => found,
+            Err(fault) => {
+                tracing::debug!(fault = fault.chain(), "what is due could not be read");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let difference = now.0 - jiff::Timestamp::now().as_microsecond();
+        let doubtful = difference.abs() > CLOCK_DIFFERENCE_MAX;
+        telemetry::clock_in_doubt(doubtful);
+        if doubtful {
+            if !in_doubt {
+                tracing::error!(difference_us = difference, "clocks disagree; nothing expires");
+            }
+            in_doubt = true;
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
+        in_doubt = false;
+        let (over, ahead): (Vec<_>, Vec<_>) = due.into_iter().partition(|due| due.at <= now);
+        if over.is_empty() {
+            tokio::time::sleep(wait(now, &ahead)).await;
+            continue;
+        }
+        if let Err(failure) = writer.end(&over).await {
+            tracing::debug!(%failure, "what is due was not ended");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Until the next promise is due, or the next look.
+fn wait(now: Timestamp, ahead: &[Due]) -> Duration {
+    let next = ahead.iter().map(|due| due.at.0 - now.0).min();
+    let next = next.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs()));
+    next.map_or(POLL_EVERY, |next| next.min(POLL_EVERY))
+}
+
+fn micros(duration: Duration) -> Micros {
+    i64::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
+}
+
+impl Writer {
+    /// Ends everything that is due, in one batch.
+    async fn end(&self, due: &[Due]) -> Result<(), Failure> {
+        let caller = self.ledger.directory().source(SWEEPER).await;
+        let caller = caller.map_err(|fault| Failure::of(&fault, false))?;
+        let commands = due.iter().map(|due| Command::Step(Box::new(ending(caller, due))));
+        let partitions = due.iter().map(|due| due.id.place.partition).collect();
+        let (reply, answer) = oneshot::channel();
+        let deadline = Instant::now() + DEADLINE_DEFAULT;
+        let job = Job { commands: commands.collect(), deadline, reply };
+        self.enqueue(partitions, job).await?;
+        let outcomes = decided(answer).await?.outcomes;
+        for (due, outcome) in due.iter().zip(outcomes) {
+            if let Some(Outcome::Stepped(ended)) = outcome
+                && ended.state == State::Expired
+            {
+                telemetry::expired(Duration::from_micros(
+                    (ended.changed_at.0 - due.at.0).max(0).unsigned_abs(),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A step whose key is derived from what it ends and when: however many servers try, one has an effect.
+fn ending(caller: SourceNo, due: &Due) -> Step {
+    let Due { id, ends, at } = due;
+    let (what, change) = match ends {
+        true => ("expire", Change::Expire),
+        false => ("unanswered", Change::Unanswered),
+    };
+    let request_id = format!("{what}.{:x}.{:x}.{:x}", id.epoch, id.no, at.0);
+    let mut hash = StableHash::new(what);
+    hash.text(&id.to_string());
+    Step {
+        digest: Digest::of_request(SWEEPER, &request_id),
+        request_id,
+        caller,
+        fingerprint: hash.finish_i64(),
+        actor: String::new(),
+        channel: None,
+        place: id.place,
+        reason: String::new(),
+        action: Action::Change(Target::Reservation(*id), change),
+    }
+}
