@@ -34,6 +34,7 @@ use crate::{
             reservation_service_server::ReservationServiceServer,
         },
     },
+    feed::steps::Steps,
     ledger::Ledger,
     writer::Writer,
 };
@@ -50,6 +51,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 pub struct Api {
     ledger: Ledger,
     writer: Writer,
+    steps: Steps,
     stopped: watch::Receiver<bool>,
 }
 
@@ -57,7 +59,7 @@ impl Api {
     /// The services over a ledger and its writer. Once `stopped` is true, streams end after what they
     /// have taken.
     pub fn new(ledger: Ledger, writer: Writer, stopped: watch::Receiver<bool>) -> Api {
-        Api { ledger, writer, stopped }
+        Api { steps: Steps::new(ledger.clone()), ledger, writer, stopped }
     }
 }
 

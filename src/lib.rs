@@ -42,6 +42,7 @@ pub mod availability;
 pub mod cli;
 pub mod config;
 pub mod embedded;
+pub mod feed;
 pub mod ledger;
 pub mod stock;
 pub mod telemetry;

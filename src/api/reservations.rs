@@ -3,8 +3,9 @@
 mod asked;
 mod holds;
 mod list;
-mod store;
+mod pick;
 mod told;
+mod watch;
 
 use std::pin::Pin;
 

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 use crate::stock::{
     hash::{Digest, StableHash},
     ids::{LocationNo, Partition, Place},
+    kind::Kind,
+    reservation::State,
 };
 
 /// Names a hold. Derived from who asks, where and under which key, so that a request that is repeated
@@ -15,6 +17,17 @@ pub struct HoldId {
     pub place: Place,
     /// Digest of caller and request.
     pub digest: Digest,
+}
+
+/// What an entry of the ledger says of the hold that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldEffect {
+    /// A reservation took its place.
+    Consumed,
+    /// A sale took the place of what it promised of the entry's item.
+    Sold,
+    /// The ledger keeps it, whatever becomes of it.
+    InLedger,
 }
 
 /// The text is not the name of a hold.
@@ -30,6 +43,18 @@ impl HoldId {
         hash.number(place.location.0.into());
         hash.text(request_id);
         HoldId { place, digest: Digest(hash.finish_u128()) }
+    }
+}
+
+impl HoldEffect {
+    /// The effect of an entry of this kind, which left a reservation in this state.
+    pub fn of(kind: Kind, state: Option<State>) -> Option<HoldEffect> {
+        match (kind, state) {
+            (Kind::Reserve, Some(State::Held)) => Some(HoldEffect::InLedger),
+            (Kind::Reserve, Some(State::Reserved)) => Some(HoldEffect::Consumed),
+            (Kind::Sale | Kind::ShipOut, _) => Some(HoldEffect::Sold),
+            _ => None,
+        }
     }
 }
 

@@ -43,7 +43,56 @@ pub struct Due {
     pub at: Timestamp,
 }
 
+/// A reservation that took a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Its name.
+    pub id: ReservationId,
+    /// The entry that says so.
+    pub seq: Seq,
+}
+
 impl Ledger {
+    /// Steps that were recorded behind `after`, in order, out of at most `rows_max` entries; and the
+    /// last of these entries.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn steps_behind(
+        &self,
+        partition: Partition,
+        after: Seq,
+        rows_max: i64,
+    ) -> Result<(Vec<Moved>, Seq), Fault> {
+        let rows = sqlx::query!(
+            r#"select seq, case when reservation_state is not null then reservation_id end as id
+               from ledger_entry where partition = $1 and seq > $2 order by seq limit $3"#,
+            partition.0,
+            after,
+            rows_max,
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(Fault::doing("read steps"))?;
+        let last = rows.last().map_or(after, |row| row.seq);
+        let moved = rows.into_iter().filter_map(|row| {
+            let id = row.id?.parse().ok()?;
+            Some(Moved { id, seq: row.seq })
+        });
+        Ok((moved.collect(), last))
+    }
+
+    /// The last sequence number of a partition.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn head_seq(&self, partition: Partition) -> Result<Seq, Fault> {
+        sqlx::query_scalar!("select seq from ledger_head where partition = $1", partition.0)
+            .fetch_one(&mut *self.reader().await?)
+            .await
+            .map_err(Fault::doing("read the head of a partition"))
+    }
+
     /// A reservation as it is now.
     ///
     /// # Errors
@@ -52,6 +101,18 @@ impl Ledger {
         let partition = id.place.partition;
         let found = by_number(&mut *self.reader().await?, partition, &[id.no]).await?;
         Ok(found.into_iter().find(|found| found.id == *id && found.held_as.is_none()))
+    }
+
+    /// Reservations with these numbers, as they are now; also holds.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn reservations_of(
+        &self,
+        partition: Partition,
+        numbers: &[Seq],
+    ) -> Result<Vec<Reservation>, Fault> {
+        by_number(&mut *self.reader().await?, partition, numbers).await
     }
 
     /// A hold that was taken in the ledger.

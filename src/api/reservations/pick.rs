@@ -1,8 +1,5 @@
-//! What only the store sees: picking, and its work list.
+//! Picking: what was not found, and who else has it.
 
-use std::pin::Pin;
-
-use futures::Stream;
 use tonic::Status;
 
 use crate::{
@@ -25,13 +22,5 @@ impl Api {
             self.change(asked, Wish::ReportPick(lines)).await?;
         let proposed_locations = Vec::new();
         Ok(ReportPickResponse { reservation, proposed_locations, token, durability })
-    }
-
-    pub(super) async fn watch(
-        &self,
-        _sent: WatchReservationsRequest,
-    ) -> Result<Pin<Box<dyn Stream<Item = Result<WatchReservationsResponse, Status>> + Send>>, Status>
-    {
-        Err(Status::unimplemented(""))
     }
 }

@@ -1,0 +1,3 @@
+//! The ledger's entries in order, to whoever follows them.
+
+pub mod steps;
