@@ -25,6 +25,8 @@ pub const BATCH_RETRIES: &str = "stockroom_batch_retries_total";
 pub const POISONED: &str = "stockroom_poisoned_movements_total";
 /// Seconds from the deadline of a promise to the moment in which its units were free.
 pub const EXPIRY_LATENESS: &str = "stockroom_expiry_lateness_seconds";
+/// Batches that PostgreSQL decided alone because Redis could not be asked.
+pub const ADMISSIONS_SKIPPED: &str = "stockroom_admissions_skipped_total";
 /// 1 while clocks disagree so much that nothing expires.
 pub const CLOCK_IN_DOUBT: &str = "stockroom_clock_in_doubt";
 
@@ -87,6 +89,7 @@ fn describe() {
         Unit::Seconds,
         "Time from the deadline of a promise until its units were free"
     );
+    describe_counter!(ADMISSIONS_SKIPPED, "Batches that PostgreSQL decided alone");
     describe_gauge!(CLOCK_IN_DOUBT, "1 while clocks disagree and nothing expires");
     describe_counter!(BATCH_RETRIES, "Batches executed again after a fault");
     describe_counter!(POISONED, "Movements that break a constraint of the database");
@@ -111,6 +114,11 @@ pub fn batch_done(commands: usize, took: Duration) {
 /// Measures how late a promise ended.
 pub fn expired(late: Duration) {
     histogram!(EXPIRY_LATENESS).record(late.as_secs_f64());
+}
+
+/// Counts a batch that PostgreSQL decided alone.
+pub fn admission_skipped() {
+    counter!(ADMISSIONS_SKIPPED).increment(1);
 }
 
 /// Says whether clocks agree well enough to know what is due.

@@ -4,13 +4,17 @@
 //! Read [`Writer::record`], which is the path of a movement; `resolve` (names to numbers), `lane` (the
 //! queue of a partition) and `execute` (one batch, until its outcome is known).
 
+mod admit;
 mod execute;
+pub mod hold;
 mod lane;
 pub mod request;
 mod resolve;
 pub mod resume;
+mod settle;
 mod split;
 pub mod sweep;
+mod wide;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -21,6 +25,7 @@ use tokio::{
 };
 
 use crate::{
+    availability::Availability,
     ledger::{Ledger, epoch::Head, fault::Fault},
     stock::{
         draft::Draft,
@@ -33,7 +38,7 @@ use crate::{
     },
     telemetry,
     writer::{
-        lane::{Decided, Job, Lane},
+        lane::{Decided, Job, Lane, Stores},
         resume::ResumePoints,
         split::split,
     },
@@ -48,6 +53,8 @@ pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Writer {
     ledger: Ledger,
+    availability: Availability,
+    stores: Stores,
     lanes: Arc<FxHashMap<Partition, Lane>>,
     wide: Arc<Semaphore>,
     resume_points: ResumePoints,
@@ -141,15 +148,18 @@ impl Writer {
     ///
     /// # Errors
     /// The database is away, or was not prepared.
-    pub async fn start(ledger: Ledger) -> Result<Writer, Fault> {
+    pub async fn start(ledger: Ledger, availability: Availability) -> Result<Writer, Fault> {
         let partitions = ledger.partitions().await?.iter().copied();
-        let lane = |partition| (partition, Lane::start(ledger.clone(), partition));
+        let stores = Stores::new(ledger.clone(), availability.clone());
+        let lane = |partition| (partition, Lane::start(stores.clone(), partition));
         Ok(Writer {
             lanes: Arc::new(partitions.map(lane).collect()),
             wide: Arc::new(Semaphore::new(WIDE_BATCHES_MAX)),
             resume_points: ResumePoints::start(ledger.clone()),
             pickup_secret: PickupSecret::new(&ledger.pickup_secret().await?),
             ledger,
+            availability,
+            stores,
         })
     }
 
@@ -205,11 +215,11 @@ impl Writer {
         }
         let permit = tokio::time::timeout_at(job.deadline, Arc::clone(&self.wide).acquire_owned());
         let permit = permit.await.map_err(|_| Failure::Overloaded)?;
-        let ledger = self.ledger.clone();
+        let stores = self.stores.clone();
         // A task of its own: a caller that goes away must not cut a batch off in its COMMIT.
         let batch = tokio::spawn(async move {
             let partitions: Vec<_> = partitions.into_iter().collect();
-            lane::run(&ledger, &partitions, vec![job]).await;
+            wide::run(&stores, &partitions, job).await;
             drop(permit);
         });
         batch.await.map_err(|_| Failure::Broken)

@@ -44,11 +44,11 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     let databases = start_databases(&config).await?;
     let served = async {
         let ledger = Ledger::new(&config.databases.ledger(databases.database_url.clone()))?;
-        let availability = Availability::new(&databases.redis_url)?;
+        let availability = Availability::new(&databases.redis_url, &config.databases.redis_prefix)?;
         if databases.embedded.is_some() && config.databases.database_url.is_none() {
             Ledger::migrate(&databases.database_url, config.partitions).await?;
         }
-        let writer = start_writer(&ledger, &stopped).await?;
+        let writer = start_writer(&ledger, &availability, &stopped).await?;
         let (mut health, drain) = Health::start(ledger.clone(), availability);
         health.ready().await;
         if databases.embedded.is_some() {
@@ -107,9 +107,13 @@ async fn start_databases(config: &ServeConfig) -> anyhow::Result<Databases> {
 }
 
 /// Waits for a database that is away; gives up on one that was not prepared.
-async fn start_writer(ledger: &Ledger, stopped: &watch::Receiver<bool>) -> anyhow::Result<Writer> {
+async fn start_writer(
+    ledger: &Ledger,
+    availability: &Availability,
+    stopped: &watch::Receiver<bool>,
+) -> anyhow::Result<Writer> {
     loop {
-        match Writer::start(ledger.clone()).await {
+        match Writer::start(ledger.clone(), availability.clone()).await {
             Ok(writer) => return Ok(writer),
             Err(fault) if fault.kind == Kind::Unavailable && !*stopped.borrow() => {
                 tracing::warn!(fault = fault.chain(), "waiting for the database");

@@ -77,6 +77,19 @@ impl Ledger {
         Ok(found)
     }
 
+    /// Which of these keys are known in a partition.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn known_requests(
+        &self,
+        partition: Partition,
+        digests: &[Digest],
+    ) -> Result<Vec<FoundRequest>, Fault> {
+        let digests: Vec<_> = digests.iter().map(|digest| Uuid::from_u128(digest.0)).collect();
+        find_requests(&mut *self.reader().await?, partition, &digests).await
+    }
+
     /// Up to `rows_max` entries behind `after`, ordered by partition and sequence number.
     ///
     /// # Errors

@@ -89,6 +89,15 @@ impl Command {
         }
     }
 
+    /// Its steps, in order.
+    pub fn steps_mut(&mut self) -> &mut [Step] {
+        match self {
+            Command::Step(step) => std::slice::from_mut(step),
+            Command::Basket(steps) => steps,
+            _ => &mut [],
+        }
+    }
+
     /// How many outcomes it has.
     pub fn outcomes(&self) -> usize {
         self.movements().len() + self.steps().len()

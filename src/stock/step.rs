@@ -129,6 +129,9 @@ pub enum Change {
     Amend {
         /// All of them.
         lines: Vec<Wanted>,
+        /// What they add, as far as it could be seen without the lock: what the reservation layer
+        /// is asked for.
+        more: Vec<Wanted>,
         /// A new end, counted from now; `None`: the old one.
         ttl: Option<Micros>,
         /// What its location and channel say.
@@ -150,6 +153,8 @@ pub enum Change {
     Move {
         /// Where to.
         to: Place,
+        /// What it needs there, as far as it could be seen without the lock.
+        more: Vec<Wanted>,
         /// What that location and the channel say.
         terms: Arc<Terms>,
     },

@@ -8,6 +8,7 @@ use crate::stock::{
     pickup::PickupSecret,
     refusal::Refusal,
     reservation::{ReservationId, Settlement},
+    step::Wanted,
     time::{Micros, Timestamp},
 };
 
@@ -61,6 +62,18 @@ impl Terms {
             Some(ttl) if ttl > longest => Err(Refusal::TtlExceeded { ttl_max_ms: longest / 1_000 }),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the channel allows this many of each item in one order.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check_cap(&self, lines: &[Wanted]) -> Result<(), Refusal> {
+        let units_max = self.policy.units_per_order_max;
+        let above = lines.iter().find(|line| units_max > 0 && line.quantity > units_max);
+        above.map_or(Ok(()), |line| {
+            Err(Refusal::UnitsPerOrderExceeded { sku: line.sku.clone(), units_max })
+        })
     }
 
     /// What the pickup code of a reservation is found by.

@@ -19,7 +19,10 @@ use crate::{
         movement::Command,
     },
     telemetry,
-    writer::Failure,
+    writer::{
+        Failure,
+        settle::{Effect, effects},
+    },
 };
 
 /// Pause before a batch is executed again; doubled each time up to the maximum.
@@ -36,18 +39,20 @@ pub(super) struct Done {
     pub answers: Vec<Option<Outcome>>,
     pub heads: Vec<Head>,
     pub replicated: bool,
+    /// What it did, partition by partition.
+    pub effects: Vec<Effect>,
 }
 
 impl Done {
     /// Of a batch without commands.
     pub(super) fn nothing() -> Done {
-        Done { answers: Vec::new(), heads: Vec::new(), replicated: true }
+        Done { answers: Vec::new(), heads: Vec::new(), replicated: true, effects: Vec::new() }
     }
 }
 
 /// What one attempt came to.
 enum Attempt {
-    Done(Vec<Outcome>, Committed),
+    Done(Vec<Outcome>, Committed, Vec<Effect>),
     /// Something that it refers to is in a partition that was not locked.
     Widen(BTreeSet<Partition>),
     /// Items that appear with it have their numbers now.
@@ -68,9 +73,9 @@ pub(super) async fn execute(
     let mut pause = PAUSE_MIN;
     loop {
         let fault = match attempt(ledger, &partitions, commands, deadline, &mut planned).await {
-            Ok(Attempt::Done(outcomes, Committed { heads, replicated })) => {
+            Ok(Attempt::Done(outcomes, Committed { heads, replicated }, effects)) => {
                 let answers = outcomes.into_iter().map(Some).collect();
-                return Ok(Done { answers, heads, replicated });
+                return Ok(Done { answers, heads, replicated, effects });
             }
             Ok(Attempt::Widen(more)) => {
                 partitions = more.into_iter().chain(partitions).collect();
@@ -131,7 +136,7 @@ async fn attempt(
         };
         if plan.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Refused(_))) {
             batch.roll_back().await?;
-            return Ok(Attempt::Done(plan.outcomes, Committed::nothing()));
+            return Ok(Attempt::Done(plan.outcomes, Committed::nothing(), Vec::new()));
         }
         let new = new_items(commands, &plan.outcomes);
         if !new.is_empty() {
@@ -143,7 +148,8 @@ async fn attempt(
         batch.write(&plan, book.now).await?;
         // Only a COMMIT that is known makes the plan ours to take: after any other it is needed again.
         let committed = batch.commit().await?;
-        return Ok(Attempt::Done(std::mem::take(planned), committed));
+        let effects = effects(&plan, &committed.heads);
+        return Ok(Attempt::Done(std::mem::take(planned), committed, effects));
     }
     Err(Fault::endless())
 }
@@ -209,7 +215,7 @@ async fn bisect(
         tracing::error!(fault = fault.chain(), "a movement breaks a constraint");
         telemetry::poisoned();
         let answers = (0..command.outcomes()).map(|_| None).collect();
-        return Ok(Done { answers, heads: Vec::new(), replicated: true });
+        return Ok(Done { answers, ..Done::nothing() });
     }
     let (left, right) = commands.split_at_mut(commands.len() / 2);
     let mut done = Box::pin(execute(ledger, partitions, left, deadline)).await?;
@@ -217,5 +223,6 @@ async fn bisect(
     done.answers.extend(rest.answers);
     done.heads.extend(rest.heads);
     done.replicated &= rest.replicated;
+    done.effects.extend(rest.effects);
     Ok(done)
 }

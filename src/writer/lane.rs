@@ -1,20 +1,30 @@
 //! The queue of one partition. While one batch commits the next one gathers: nobody waits when the
 //! lane is idle, and batches grow with load.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
+    task::JoinHandle,
     time::Instant,
 };
 
 use crate::{
+    availability::Availability,
     ledger::{Ledger, epoch::Head},
-    stock::{ids::Partition, machine::Outcome, movement::Command},
+    stock::{ids::Partition, machine::Outcome, movement::Command, refusal::Refusal},
     telemetry,
     writer::{
         Failure,
+        admit::{self, Admitted, CONTENDED_PAUSE, Judgement, admit},
         execute::{Done, execute},
+        settle::{Effect, settle},
     },
 };
 
@@ -52,10 +62,47 @@ pub(super) struct Decided {
     pub replicated: bool,
 }
 
+/// What every batch is made with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Stores {
+    pub ledger: Ledger,
+    pub availability: Availability,
+    /// The epoch of the last batch of any lane; 0: none was written yet.
+    epoch: Arc<AtomicI64>,
+}
+
+impl Stores {
+    pub(super) fn new(ledger: Ledger, availability: Availability) -> Stores {
+        Stores { ledger, availability, epoch: Arc::default() }
+    }
+
+    /// The epoch of the ledger, as far as this server knows.
+    pub(super) fn epoch(&self) -> Option<i64> {
+        Some(self.epoch.load(Ordering::Relaxed)).filter(|epoch| *epoch > 0)
+    }
+
+    fn learn_epoch(&self, epoch: i64) {
+        self.epoch.fetch_max(epoch, Ordering::Relaxed);
+    }
+}
+
+/// The other end of a lane.
+struct Serving {
+    stores: Stores,
+    partition: Partition,
+    jobs: mpsc::Receiver<Job>,
+    /// Jobs that only batches under way stand against: they are asked about again.
+    contended: Vec<Job>,
+    /// What is told of batches that nobody waits for.
+    settling: Option<JoinHandle<()>>,
+}
+
 impl Lane {
-    pub(super) fn start(ledger: Ledger, partition: Partition) -> Lane {
+    pub(super) fn start(stores: Stores, partition: Partition) -> Lane {
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
-        tokio::spawn(serve(ledger, partition, jobs));
+        let (contended, settling) = (Vec::new(), None);
+        let serving = Serving { stores, partition, jobs, contended, settling };
+        tokio::spawn(serving.run());
         Lane { queue }
     }
 
@@ -77,29 +124,118 @@ impl Lane {
     }
 }
 
-async fn serve(ledger: Ledger, partition: Partition, mut jobs: mpsc::Receiver<Job>) {
-    while let Some(first) = jobs.recv().await {
-        let mut batch = vec![first];
+impl Serving {
+    async fn run(mut self) {
+        while let Some(mut batch) = self.gather().await {
+            drop_late(&mut batch);
+            let admitted = self.admit(&mut batch).await;
+            if batch.is_empty() && admitted.is_none() {
+                continue;
+            }
+            let effects = match batch.is_empty() {
+                true => Vec::new(),
+                false => run(&self.stores, &[self.partition], batch).await,
+            };
+            let effect = effects.into_iter().find(|effect| effect.partition == self.partition);
+            self.settle(effect, admitted).await;
+        }
+    }
+
+    /// Everything that is waiting, up to a bound. `None`: nothing will ever come.
+    async fn gather(&mut self) -> Option<Vec<Job>> {
+        let mut batch = std::mem::take(&mut self.contended);
+        if batch.is_empty() {
+            batch.push(self.jobs.recv().await?);
+        } else if let Ok(first) = tokio::time::timeout(CONTENDED_PAUSE, self.jobs.recv()).await {
+            batch.push(first?);
+        }
         let mut rows: usize = batch.iter().map(|job| job.commands.len()).sum();
         while rows < BATCH_ROWS_MAX {
-            let Ok(job) = jobs.try_recv() else { break };
+            let Ok(job) = self.jobs.try_recv() else { break };
             rows += job.commands.len();
             batch.push(job);
         }
-        let now = Instant::now();
-        let (batch, late): (Vec<_>, Vec<_>) = batch.into_iter().partition(|job| job.deadline > now);
-        for job in late {
-            // A caller that went away no longer wants the answer.
-            let _ = job.reply.send(Err(Failure::DeadlineExceeded));
+        Some(batch)
+    }
+
+    /// Takes out of a batch what Redis says cannot be granted, which is answered, or not yet, which
+    /// waits.
+    async fn admit(&mut self, batch: &mut Vec<Job>) -> Option<Admitted> {
+        // Only requests claim anything, and each comes alone.
+        let claiming = |job: &&mut Job| job.commands.len() == 1;
+        let mut commands: Vec<_> = batch.iter_mut().filter(claiming).collect();
+        let mut commands: Vec<_> =
+            commands.iter_mut().flat_map(|job| job.commands.iter_mut()).collect();
+        let Stores { ledger, availability, .. } = &self.stores;
+        let epoch = self.stores.epoch();
+        let (mut judgements, admitted) =
+            admit(availability, self.partition, epoch, &mut commands).await;
+        let known = admit::known(ledger, self.partition, &commands, &judgements).await;
+        for (command, judgement) in commands.iter().zip(&mut judgements) {
+            if matches!(judgement, Judgement::Short(_)) && known.covers(command) {
+                *judgement = Judgement::Go;
+            }
         }
-        if !batch.is_empty() {
-            run(&ledger, &[partition], batch).await;
+        if judgements.iter().all(|judgement| *judgement == Judgement::Go) {
+            return admitted;
+        }
+        let mut judgements = judgements.into_iter();
+        for job in std::mem::take(batch) {
+            let judgement = match job.commands.len() {
+                1 => judgements.next().unwrap_or(Judgement::Go),
+                _ => Judgement::Go,
+            };
+            match judgement {
+                Judgement::Go => batch.push(job),
+                Judgement::Contended => self.contended.push(job),
+                Judgement::Short(refusal) => job.refuse(&refusal),
+            }
+        }
+        admitted
+    }
+
+    /// Whatever claimed is settled before the next batch asks; what nobody waits for is told beside it.
+    async fn settle(&mut self, effect: Option<Effect>, admitted: Option<Admitted>) {
+        let (availability, partition) = (self.stores.availability.clone(), self.partition);
+        if admitted.is_some() {
+            settle(&availability, partition, effect.as_ref(), admitted).await;
+        } else if self.settling.as_ref().is_none_or(JoinHandle::is_finished) {
+            let settling =
+                async move { settle(&availability, partition, effect.as_ref(), None).await };
+            self.settling = Some(tokio::spawn(settling));
         }
     }
 }
 
-/// Executes jobs as one batch and answers them.
-pub(super) async fn run(ledger: &Ledger, partitions: &[Partition], jobs: Vec<Job>) {
+impl Job {
+    /// Answers every step with a refusal.
+    pub(super) fn refuse(self, refusal: &Refusal) {
+        let refused = || Some(Outcome::Refused(refusal.clone()));
+        let outcomes = self.commands.iter().map(Command::outcomes).sum();
+        let decided = Decided {
+            outcomes: (0..outcomes).map(|_| refused()).collect(),
+            commands: self.commands,
+            heads: Vec::new(),
+            replicated: true,
+        };
+        // A caller that went away no longer wants the answer.
+        let _ = self.reply.send(Ok(decided));
+    }
+}
+
+fn drop_late(batch: &mut Vec<Job>) {
+    let now = Instant::now();
+    let (in_time, late): (Vec<_>, Vec<_>) =
+        std::mem::take(batch).into_iter().partition(|job| job.deadline > now);
+    *batch = in_time;
+    for job in late {
+        // A caller that went away no longer wants the answer.
+        let _ = job.reply.send(Err(Failure::DeadlineExceeded));
+    }
+}
+
+/// Executes jobs as one batch and answers them. Returns what it did.
+pub(super) async fn run(stores: &Stores, partitions: &[Partition], jobs: Vec<Job>) -> Vec<Effect> {
     let started = Instant::now();
     // The last deadline counts: a batch that is re-executed must not cost a patient caller its answer.
     let deadline = jobs.iter().map(|job| job.deadline).max().unwrap_or(started);
@@ -112,11 +248,16 @@ pub(super) async fn run(ledger: &Ledger, partitions: &[Partition], jobs: Vec<Job
     }
     let done = match commands.is_empty() {
         true => Ok(Done::nothing()),
-        false => execute(ledger, partitions, &mut commands, deadline).await,
+        false => execute(&stores.ledger, partitions, &mut commands, deadline).await,
     };
     telemetry::batch_done(commands.len(), started.elapsed());
     let mut commands = commands.into_iter();
-    let mut settled = done.map(|done| (done.answers.into_iter(), done.heads, done.replicated));
+    let mut effects = Vec::new();
+    let mut settled = done.map(|done| {
+        effects = done.effects;
+        effects.iter().for_each(|effect| stores.learn_epoch(effect.epoch()));
+        (done.answers.into_iter(), done.heads, done.replicated)
+    });
     for (length, reply) in waiting {
         let answer = match &mut settled {
             Ok((answers, heads, replicated)) => {
@@ -130,4 +271,5 @@ pub(super) async fn run(ledger: &Ledger, partitions: &[Partition], jobs: Vec<Job
         // A caller that went away no longer wants its answer.
         let _ = reply.send(answer);
     }
+    effects
 }

@@ -200,8 +200,12 @@ impl Writer {
             let place = self.location(&promise.location_id).await?.place;
             let channel = self.channel(&ask.channel_id).await?;
             let terms = self.terms(place, channel).await?;
+            let lines = match (promise.hold, promise.lines.is_empty()) {
+                (Some(hold), true) => self.lines_of(hold).await?,
+                _ => self.wanted(&promise.lines).await?,
+            };
             let create = Create {
-                lines: self.wanted(&promise.lines).await?,
+                lines,
                 per_line: promise.per_line,
                 ttl: promise.ttl,
                 hold: promise.hold,
@@ -236,16 +240,22 @@ impl Writer {
     async fn wished(&self, id: &ReservationId, wish: Wish) -> Result<Change, Denial> {
         Ok(match wish {
             Wish::Amend(lines) => {
-                let terms = self.terms_of(id, id.place).await?;
-                Change::Amend { lines: self.wanted(&lines).await?, ttl: None, terms }
+                let (old, terms) = self.seen(id, id.place).await?;
+                let lines = self.wanted(&lines).await?;
+                let more = lines.iter().cloned().filter_map(|mut line| {
+                    line.quantity -= old.line(line.item).map_or(0, |old| old.quantity);
+                    (line.quantity > 0).then_some(line)
+                });
+                Change::Amend { more: more.collect(), lines, ttl: None, terms }
             }
-            Wish::Extend(ttl) => Change::Extend { ttl, terms: self.terms_of(id, id.place).await? },
+            Wish::Extend(ttl) => Change::Extend { ttl, terms: self.seen(id, id.place).await?.1 },
             Wish::ConfirmPayment => {
-                Change::ConfirmPayment { terms: self.terms_of(id, id.place).await? }
+                Change::ConfirmPayment { terms: self.seen(id, id.place).await?.1 }
             }
             Wish::Move(location_id) => {
                 let to = self.location(&location_id).await?.place;
-                Change::Move { to, terms: self.terms_of(id, to).await? }
+                let (old, terms) = self.seen(id, to).await?;
+                Change::Move { to, more: left(&old), terms }
             }
             Wish::Cancel(by) => Change::Cancel { by },
             Wish::StartPicking => Change::StartPicking,
@@ -326,11 +336,16 @@ impl Writer {
         }))
     }
 
-    /// What the channel of a reservation may promise at a place.
-    async fn terms_of(&self, id: &ReservationId, place: Place) -> Result<Arc<Terms>, Denial> {
+    /// A reservation as it is without the lock, and what its channel may promise at a place.
+    async fn seen(
+        &self,
+        id: &ReservationId,
+        place: Place,
+    ) -> Result<(Reservation, Arc<Terms>), Denial> {
         let unknown = || Refusal::ReservationUnknown { reservation_id: id.to_string() };
         let reservation = self.ledger.reservation(id).await?.ok_or_else(unknown)?;
-        self.terms(place, reservation.channel).await
+        let terms = self.terms(place, reservation.channel).await?;
+        Ok((reservation, terms))
     }
 
     /// Lines with their items, each item once, in the order in which they were named first.
@@ -365,6 +380,18 @@ fn sum(known: &Known, lines: &[(String, i64)]) -> Vec<Wanted> {
         });
     }
     wanted
+}
+
+/// What a reservation has not handed over yet.
+fn left(reservation: &Reservation) -> Vec<Wanted> {
+    let lines = reservation.lines.iter().filter(|line| line.quantity > line.collected);
+    let wanted = lines.map(|line| Wanted {
+        item: line.item,
+        sku: String::new(),
+        stock_item: true,
+        quantity: line.quantity - line.collected,
+    });
+    wanted.collect()
 }
 
 /// Names no reservation: numbers begin at 1.

@@ -3,38 +3,119 @@
 use tokio::time::Instant;
 use tonic::Status;
 
-use crate::api::{Api, proto::*};
+use crate::{
+    api::{
+        Api,
+        proto::{
+            Durability, ExtendHoldRequest, ExtendHoldResponse, Hold, HoldStockRequest,
+            HoldStockResponse, Line, ReleaseHoldRequest, ReleaseHoldResponse, ReplaceHoldRequest,
+            ReplaceHoldResponse,
+        },
+        reservations::asked::{
+            ask, hold_id, lines, location_id, optional_identifier, per_line, ttl,
+        },
+        wire::time_out,
+    },
+    stock::{
+        channel_policy::{HOLD_TTL_DEFAULT, HOLD_TTL_MAX},
+        reservation::Settlement,
+    },
+    writer::{hold::Held, request::NewPromise},
+};
 
 impl Api {
     pub(super) async fn hold(
         &self,
-        _sent: HoldStockRequest,
-        _deadline: Instant,
+        sent: HoldStockRequest,
+        deadline: Instant,
     ) -> Result<HoldStockResponse, Status> {
-        Err(Status::unimplemented(""))
+        let ask = ask(&sent.request_id, sent.channel_id, deadline)?;
+        let promise = NewPromise {
+            location_id: location_id(sent.location_id)?,
+            lines: lines(sent.lines)?,
+            hold: None,
+            ttl: ttl(sent.ttl, HOLD_TTL_MAX)?,
+            per_line: per_line(sent.line_policy)?,
+            settlement: Settlement::default(),
+            order_ref: String::new(),
+            customer_ref: optional_identifier(sent.customer_ref, "customer_ref")?,
+        };
+        let (hold, durability) = self.held(self.writer.hold(ask, promise).await?).await?;
+        Ok(HoldStockResponse { hold, durability })
     }
 
     pub(super) async fn replace(
         &self,
-        _sent: ReplaceHoldRequest,
-        _deadline: Instant,
+        sent: ReplaceHoldRequest,
+        deadline: Instant,
     ) -> Result<ReplaceHoldResponse, Status> {
-        Err(Status::unimplemented(""))
+        let ask = ask(&sent.request_id, sent.channel_id, deadline)?;
+        let id = hold_id(&sent.hold_id)?;
+        let promise = NewPromise {
+            location_id: String::new(),
+            lines: lines(sent.lines)?,
+            hold: Some(id),
+            ttl: ttl(sent.ttl, HOLD_TTL_MAX)?,
+            per_line: false,
+            settlement: Settlement::default(),
+            order_ref: String::new(),
+            customer_ref: String::new(),
+        };
+        let held = self.writer.replace_hold(ask, id, promise).await?;
+        let (hold, durability) = self.held(held).await?;
+        Ok(ReplaceHoldResponse { hold, durability })
     }
 
     pub(super) async fn extend(
         &self,
-        _sent: ExtendHoldRequest,
-        _deadline: Instant,
+        sent: ExtendHoldRequest,
+        deadline: Instant,
     ) -> Result<ExtendHoldResponse, Status> {
-        Err(Status::unimplemented(""))
+        let ask = ask(&sent.request_id, String::new(), deadline)?;
+        let id = hold_id(&sent.hold_id)?;
+        let ttl = ttl(sent.ttl, HOLD_TTL_MAX)?.unwrap_or(HOLD_TTL_DEFAULT);
+        let (hold, durability) = self.held(self.writer.extend_hold(ask, id, ttl).await?).await?;
+        Ok(ExtendHoldResponse { hold, durability })
     }
 
     pub(super) async fn release(
         &self,
-        _sent: ReleaseHoldRequest,
-        _deadline: Instant,
+        sent: ReleaseHoldRequest,
+        deadline: Instant,
     ) -> Result<ReleaseHoldResponse, Status> {
-        Err(Status::unimplemented(""))
+        let ask = ask(&sent.request_id, String::new(), deadline)?;
+        self.writer.release_hold(ask, hold_id(&sent.hold_id)?).await?;
+        Ok(ReleaseHoldResponse {})
+    }
+
+    /// Numbers to names.
+    async fn held(&self, held: Held) -> Result<(Option<Hold>, i32), Status> {
+        let directory = self.ledger.directory();
+        let location = held.id.place.location;
+        let items: Vec<_> = held.lines.iter().map(|(item, _)| *item).collect();
+        if items.iter().any(|item| directory.known().sku_of(*item).is_none()) {
+            directory.find_numbered_items(&items).await?;
+        }
+        if directory.known().location_of(location).is_none() {
+            directory.find_numbered_locations(&[location]).await?;
+        }
+        let known = directory.known();
+        let line = |&(item, quantity): &(_, i64)| Line {
+            sku: known.sku_of(item).map_or_else(String::new, |sku| sku.to_string()),
+            quantity,
+        };
+        let location = known.location_of(location);
+        let hold = Hold {
+            hold_id: held.id.to_string(),
+            expires_at: Some(time_out(held.expires_at)),
+            lines: held.lines.iter().map(line).collect(),
+            location_id: location.map_or_else(String::new, |known| known.location_id.to_string()),
+        };
+        let durability = match held.ledger {
+            None => Durability::Memory,
+            Some(false) => Durability::Ledger,
+            Some(true) => Durability::Replicated,
+        };
+        Ok((Some(hold), durability as i32))
     }
 }

@@ -34,7 +34,7 @@ impl<'a> Machine<'a> {
         }
         let own = |item| hold.as_ref().map_or(0, |hold| hold.reserved(item));
         create.terms.check_ttl(create.ttl, create.held_as.is_some())?;
-        within_cap(&create.lines, &create.terms)?;
+        create.terms.check_cap(&create.lines)?;
         let lines =
             self.grantable(step.place, &create.lines, &create.terms, create.per_line, own)?;
         if let Some(hold) = &hold {
@@ -163,7 +163,7 @@ impl<'a> Machine<'a> {
             return Err(Refusal::NotAStockItem.into());
         }
         if !increases.is_empty() {
-            within_cap(&increases, terms)?;
+            terms.check_cap(&increases)?;
             // Everything already taken off the shelf is no longer part of SELLABLE.
             let own = |item| before.line(item).map_or(0, |line| line.quantity);
             self.grantable(before.id.place, &increases, terms, false, own)?;
@@ -205,7 +205,11 @@ impl<'a> Machine<'a> {
             return Err(wrong_state(&before));
         }
         terms.check_ttl(Some(ttl), before.held_as.is_some())?;
-        let expires_at = self.book.now.saturating_add(ttl);
+        let mut expires_at = self.book.now.saturating_add(ttl);
+        if before.held_as.is_some() {
+            // A hold is never cut short by being extended, wherever it is kept.
+            expires_at = expires_at.max(before.expires_at);
+        }
         let after = Reservation { expires_at, ttl_given: true, ..before.clone() };
         self.record(step, before, after, Vec::new())
     }
@@ -369,14 +373,6 @@ pub(super) fn finish(reservation: &mut Reservation, state: State, reason: &str) 
     reservation.state = state;
     reservation.answer_by = None;
     reason.clone_into(&mut reservation.reason);
-}
-
-fn within_cap(wanted: &[Wanted], terms: &Terms) -> Result<(), Refusal> {
-    let units_max = terms.policy.units_per_order_max;
-    let above = wanted.iter().find(|line| units_max > 0 && line.quantity > units_max);
-    above.map_or(Ok(()), |line| {
-        Err(Refusal::UnitsPerOrderExceeded { sku: line.sku.clone(), units_max })
-    })
 }
 
 fn reserve_all(reservation: &Reservation) -> Vec<Posting> {

@@ -94,12 +94,12 @@ impl<'a> Machine<'a> {
             return self.change_hold(step, reservation, change);
         }
         match change {
-            Change::Amend { lines, ttl, terms } => {
+            Change::Amend { lines, ttl, terms, .. } => {
                 self.amend(step, reservation, lines, *ttl, terms)
             }
             Change::Extend { ttl, terms } => self.extend(step, reservation, *ttl, terms),
             Change::ConfirmPayment { terms } => self.confirm_payment(step, reservation, terms),
-            Change::Move { to, terms } => self.move_to(step, reservation, *to, terms),
+            Change::Move { to, terms, .. } => self.move_to(step, reservation, *to, terms),
             Change::Cancel { by } => self.cancel(step, reservation, *by),
             Change::Expire => self.expire(step, reservation),
             Change::Unanswered => self.unanswered(step, reservation),
@@ -128,7 +128,7 @@ impl<'a> Machine<'a> {
             (Change::Expire, _) => self.expire(step, hold),
             (_, State::Consumed) => Err(Refusal::HoldConsumed.into()),
             (Change::Extend { ttl, terms }, State::Held) => self.extend(step, hold, *ttl, terms),
-            (Change::Amend { lines, ttl, terms }, State::Held) => {
+            (Change::Amend { lines, ttl, terms, .. }, State::Held) => {
                 self.amend(step, hold, lines, *ttl, terms)
             }
             _ => Err(Refusal::HoldEnded.into()),

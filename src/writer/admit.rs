@@ -1,0 +1,234 @@
+//! Admission: what a batch is about to claim is taken in Redis for the time of its transaction, so
+//! that it does not take what others hold, and demand that cannot be met costs no transaction. Where
+//! Redis cannot say anything PostgreSQL decides alone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use crate::{
+    availability::{
+        Availability, ShortLine, Trust,
+        admit::{Admission, Claim, ClaimLine, Judged, Token, Verdict},
+    },
+    ledger::Ledger,
+    stock::{
+        hash::Digest,
+        hold::HoldId,
+        ids::{Partition, Place, PositionKey},
+        movement::Command,
+        policy::Buffer,
+        refusal::{Refusal, Short},
+        step::{Action, Change, Step, Wanted},
+        time::{Micros, SECOND, Timestamp},
+    },
+    telemetry,
+};
+
+/// A checkpoint that stood at the head longer ago than this is too late to refuse anything.
+pub(super) const AGE_US_MAX: Micros = SECOND;
+/// How long a command waits that only other batches under way stand against, before it asks again.
+pub(super) const CONTENDED_PAUSE: Duration = Duration::from_millis(5);
+
+/// What a batch holds in Redis while it is under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admitted {
+    pub token: Token,
+    /// Redis' clock before the batch began.
+    pub at: Timestamp,
+}
+
+/// What Redis says of one command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// PostgreSQL decides.
+    Go,
+    /// Only batches under way stand against it.
+    Contended,
+    /// It cannot be granted, unless it was before.
+    Short(Refusal),
+}
+
+/// What a step is about to claim at one place.
+struct Wish<'s> {
+    place: Place,
+    lines: &'s [Wanted],
+    buffer: Buffer,
+    own: Option<HoldId>,
+    per_line: bool,
+}
+
+/// Asks Redis about the commands of a batch over one partition. Lines that do not fit are left out of
+/// steps that allow it.
+pub(super) async fn admit(
+    availability: &Availability,
+    partition: Partition,
+    epoch: Option<i64>,
+    commands: &mut [&mut Command],
+) -> (Vec<Judgement>, Option<Admitted>) {
+    let mut judgements: Vec<_> = commands.iter().map(|_| Judgement::Go).collect();
+    let mut owners = Vec::new();
+    let mut wishes = Vec::new();
+    for (index, command) in commands.iter().enumerate() {
+        for (number, step) in command.steps().iter().enumerate() {
+            if let Some(wish) = wish(step).filter(|wish| wish.place.partition == partition) {
+                owners.push((index, number));
+                wishes.push(wish);
+            }
+        }
+    }
+    if wishes.is_empty() {
+        return (judgements, None);
+    }
+    let lines: Vec<Vec<ClaimLine>> = wishes.iter().map(Wish::lines).collect();
+    let claims = wishes.iter().zip(&lines).map(|(wish, lines)| Claim {
+        lines,
+        own: wish.own,
+        per_line: wish.per_line,
+    });
+    let claims: Vec<_> = claims.collect();
+    let token = Token(rand::random());
+    let trust = Trust { epoch, age_us_max: AGE_US_MAX };
+    let judged = match availability.admit(partition, token, &claims, trust).await {
+        Ok(Admission::Judged(judged)) => judged,
+        Ok(Admission::Unusable(_)) | Err(_) => {
+            telemetry::admission_skipped();
+            return (judgements, None);
+        }
+    };
+    let Judged { checkpoint, at, verdicts } = judged;
+    for (&(index, number), verdict) in owners.iter().zip(verdicts) {
+        let step = commands.get_mut(index).and_then(|command| command.steps_mut().get_mut(number));
+        let (Some(step), Some(judgement)) = (step, judgements.get_mut(index)) else { continue };
+        judgement.meet(match verdict {
+            Verdict::Fits { short } => {
+                leave_out(step, &short);
+                Judgement::Go
+            }
+            Verdict::Unknown => Judgement::Go,
+            Verdict::Contended => Judgement::Contended,
+            Verdict::Short { lines } => {
+                let short = shorts(step, &lines, checkpoint.seq);
+                Judgement::Short(Refusal::InsufficientStock { short })
+            }
+        });
+    }
+    (judgements, Some(Admitted { token, at }))
+}
+
+/// Keys that are in the ledger already.
+#[derive(Debug, Default)]
+pub(super) struct KnownKeys(BTreeSet<(Place, Digest)>);
+
+impl KnownKeys {
+    /// Whether a command was carried out before: then it is answered as it was then.
+    pub(super) fn covers(&self, command: &Command) -> bool {
+        command.steps().iter().any(|step| self.0.contains(&(step.place, step.digest)))
+    }
+}
+
+/// Which of the commands that are short were carried out before, by one read without a lock. One that
+/// cannot be looked up goes to the ledger, which knows.
+pub(super) async fn known(
+    ledger: &Ledger,
+    partition: Partition,
+    commands: &[&mut Command],
+    judgements: &[Judgement],
+) -> KnownKeys {
+    let short = commands.iter().zip(judgements).filter_map(|(command, judgement)| {
+        matches!(judgement, Judgement::Short(_)).then(|| command.steps())
+    });
+    let steps: Vec<_> = short.flatten().collect();
+    if steps.is_empty() {
+        return KnownKeys::default();
+    }
+    let digests: Vec<_> = steps.iter().map(|step| step.digest).collect();
+    match ledger.known_requests(partition, &digests).await {
+        Ok(found) => {
+            let posted = found.iter().filter(|request| request.posted);
+            KnownKeys(posted.map(|request| (request.place, request.digest)).collect())
+        }
+        Err(_) => KnownKeys(steps.iter().map(|step| (step.place, step.digest)).collect()),
+    }
+}
+
+impl Judgement {
+    /// A command goes where all its steps go. A line that is short anywhere is told, however long
+    /// another would have to wait.
+    pub(super) fn meet(&mut self, other: Judgement) {
+        match (&mut *self, other) {
+            (_, Judgement::Go) => {}
+            (
+                Judgement::Short(Refusal::InsufficientStock { short }),
+                Judgement::Short(Refusal::InsufficientStock { short: more }),
+            ) => short.extend(more),
+            (Judgement::Short(_), _) => {}
+            (mine, other) => *mine = other,
+        }
+    }
+}
+
+impl Wish<'_> {
+    fn lines(&self) -> Vec<ClaimLine> {
+        let line = |line: &Wanted| ClaimLine {
+            key: PositionKey { place: self.place, item: line.item },
+            quantity: line.quantity,
+            buffer: self.buffer,
+        };
+        self.lines.iter().map(line).collect()
+    }
+}
+
+/// What a step is about to claim, if anything that the reservation layer could know of.
+fn wish(step: &Step) -> Option<Wish<'_>> {
+    let wish = match &step.action {
+        Action::Create(create) if create.held_as.is_none() => Wish {
+            place: step.place,
+            lines: &create.lines,
+            buffer: create.terms.policy.buffer,
+            own: create.hold,
+            per_line: create.per_line,
+        },
+        Action::Change(_, Change::Amend { more, terms, .. }) => Wish {
+            place: step.place,
+            lines: more,
+            buffer: terms.policy.buffer,
+            own: None,
+            per_line: false,
+        },
+        Action::Change(_, Change::Move { to, more, terms }) => Wish {
+            place: *to,
+            lines: more,
+            buffer: terms.policy.buffer,
+            own: None,
+            per_line: false,
+        },
+        _ => return None,
+    };
+    // What nobody has heard of has no row: PostgreSQL says so at no cost.
+    let known = wish.lines.iter().all(|line| !line.item.is_provisional() && line.stock_item);
+    (known && !wish.lines.is_empty()).then_some(wish)
+}
+
+fn leave_out(step: &mut Step, short: &[ShortLine]) {
+    if let Action::Create(create) = &mut step.action
+        && create.per_line
+    {
+        create.lines.retain(|line| !short.iter().any(|short| short.key.item == line.item));
+    }
+}
+
+fn shorts(step: &Step, lines: &[ShortLine], version: i64) -> Vec<Short> {
+    let wish = wish(step);
+    let wanted = wish.iter().flat_map(|wish| wish.lines);
+    let short = |line: &Wanted| {
+        let short = lines.iter().find(|short| short.key.item == line.item)?;
+        let (sku, wanted, available) = (line.sku.clone(), line.quantity, short.available);
+        Some(Short { sku, wanted, available, version })
+    };
+    wanted.filter_map(short).collect()
+}
+
+/// Whatever was taken for several partitions.
+pub(super) type Tokens = BTreeMap<Partition, Admitted>;

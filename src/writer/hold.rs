@@ -1,0 +1,371 @@
+//! Holds: taken in Redis, and in the ledger where Redis cannot say anything.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::{
+    availability::{
+        Trust,
+        fault::Fault,
+        hold::{Extended, Hold, HoldAnswer, HoldRequest, HoldStatus, KnownHold, Released, Wanted},
+        replace::{ReplaceRequest, Replaced},
+    },
+    stock::{
+        hash::{Digest, StableHash},
+        hold::HoldId,
+        ids::{ChannelNo, ItemNo},
+        movement::Command,
+        refusal::{Refusal, Short},
+        reservation::{Reservation, Settlement},
+        step::{self, Action, Change, Create, Step, Target},
+        terms::Terms,
+        time::{Micros, Timestamp},
+    },
+    writer::{
+        Failure, Writer,
+        admit::{AGE_US_MAX, CONTENDED_PAUSE},
+        request::{Ask, Denial, NewPromise, Stepped},
+    },
+};
+
+/// What is held, and how safely.
+#[derive(Debug)]
+pub struct Held {
+    /// The hold.
+    pub id: HoldId,
+    /// What it promises.
+    pub lines: Vec<(ItemNo, i64)>,
+    /// When its units are free again.
+    pub expires_at: Timestamp,
+    /// Whether the ledger keeps it, on a standby too; `None`: Redis does.
+    pub ledger: Option<bool>,
+}
+
+/// A hold that is asked for, with everything that both stores need.
+struct Asked {
+    id: HoldId,
+    lines: Vec<step::Wanted>,
+    per_line: bool,
+    ttl: Option<Micros>,
+    channel: Option<ChannelNo>,
+    customer_ref: String,
+    terms: Arc<Terms>,
+    fingerprint: i64,
+}
+
+impl Writer {
+    /// Holds stock.
+    ///
+    /// # Errors
+    /// It is refused, or nothing can be said.
+    pub async fn hold(&self, ask: Ask, promise: NewPromise) -> Result<Held, Denial> {
+        let place = self.location(&promise.location_id).await?.place;
+        let channel = self.channel(&ask.channel_id).await?;
+        let asked = Asked {
+            id: HoldId::of(&ask.caller, place, &ask.request_id),
+            lines: self.wanted(&promise.lines).await?,
+            per_line: promise.per_line,
+            ttl: promise.ttl,
+            channel,
+            customer_ref: promise.customer_ref.clone(),
+            terms: self.terms(place, channel).await?,
+            fingerprint: fingerprint(&ask, "hold", &promise),
+        };
+        asked.check()?;
+        loop {
+            let answer = match asked.is_known() {
+                true => self.hold_in_redis(&asked).await,
+                false => None,
+            };
+            match answer {
+                Some(HoldAnswer::Contended) => pause(ask.deadline).await?,
+                Some(HoldAnswer::InLedger | HoldAnswer::Unusable(_)) | None => {
+                    return self.hold_in_ledger(&ask, asked).await;
+                }
+                Some(answer) => return asked.answered(answer),
+            }
+        }
+    }
+
+    /// Gives a hold other lines.
+    ///
+    /// # Errors
+    /// As [`Writer::hold`].
+    pub async fn replace_hold(
+        &self,
+        ask: Ask,
+        id: HoldId,
+        promise: NewPromise,
+    ) -> Result<Held, Denial> {
+        self.check_hold(id)?;
+        let channel = self.channel(&ask.channel_id).await?;
+        let asked = Asked {
+            id,
+            lines: self.wanted(&promise.lines).await?,
+            per_line: false,
+            ttl: promise.ttl,
+            channel,
+            customer_ref: String::new(),
+            terms: self.terms(id.place, channel).await?,
+            fingerprint: fingerprint(&ask, "replace_hold", &promise),
+        };
+        asked.check()?;
+        loop {
+            if !asked.is_known() {
+                return self.replace_in_ledger(&ask, asked).await;
+            }
+            match self.replace_in_redis(&ask, &asked).await {
+                Ok(Replaced::Answer(HoldAnswer::Contended)) => pause(ask.deadline).await?,
+                Ok(Replaced::Answer(HoldAnswer::Unusable(_))) => {
+                    // Redis has it and cannot judge it: the ledger takes its place under its name.
+                    let held = self.hold_in_ledger(&ask, asked).await?;
+                    let _ = self.availability.release(id).await;
+                    return Ok(held);
+                }
+                Ok(Replaced::Answer(HoldAnswer::InLedger) | Replaced::Unknown) | Err(_) => {
+                    return self.replace_in_ledger(&ask, asked).await;
+                }
+                Ok(Replaced::Answer(answer)) => return asked.answered(answer),
+                Ok(Replaced::InUse) => return Err(Refusal::HoldInUse.into()),
+                Ok(Replaced::Finished(status)) => return Err(finished(status).into()),
+            }
+        }
+    }
+
+    /// Lets a hold last longer.
+    ///
+    /// # Errors
+    /// As [`Writer::hold`].
+    pub async fn extend_hold(&self, ask: Ask, id: HoldId, ttl: Micros) -> Result<Held, Denial> {
+        self.check_hold(id)?;
+        match self.availability.extend(id, millis(ttl)).await {
+            Ok(Extended::Until(hold)) => return Ok(hold.into()),
+            Ok(Extended::InUse) => return Err(Refusal::HoldInUse.into()),
+            Ok(Extended::Finished(status)) => return Err(finished(status).into()),
+            Ok(Extended::InLedger | Extended::Unknown) | Err(_) => {}
+        }
+        let terms = self.terms(id.place, None).await?;
+        let mut hash = StableHash::new("extend_hold");
+        hash.text(&id.to_string());
+        hash.number(ttl);
+        let change = Change::Extend { ttl, terms };
+        self.change_hold(&ask, id, hash.finish_i64(), change).await
+    }
+
+    /// Gives a hold back. What has ended already is no error.
+    ///
+    /// # Errors
+    /// As [`Writer::hold`].
+    pub async fn release_hold(&self, ask: Ask, id: HoldId) -> Result<(), Denial> {
+        self.check_hold(id)?;
+        match self.availability.release(id).await {
+            Ok(Released::Now | Released::Already(_)) => return Ok(()),
+            Ok(Released::InUse) => return Err(Refusal::HoldInUse.into()),
+            Ok(Released::InLedger | Released::Unknown) | Err(_) => {}
+        }
+        let mut hash = StableHash::new("release_hold");
+        hash.text(&id.to_string());
+        self.change_hold(&ask, id, hash.finish_i64(), Change::Release).await?;
+        Ok(())
+    }
+
+    /// What a hold promises, or promised, as far as anybody knows; empty: nobody does.
+    pub(super) async fn lines_of(&self, id: HoldId) -> Result<Vec<step::Wanted>, Denial> {
+        self.check_hold(id)?;
+        let lines: Vec<_> = match self.availability.get(id).await {
+            Ok(KnownHold::Here(hold, _)) => {
+                hold.lines.iter().map(|line| (line.item, line.quantity)).collect()
+            }
+            _ => {
+                let hold = self.ledger.ledger_hold(&id).await?;
+                let lines = hold.into_iter().flat_map(|hold| hold.lines);
+                lines.map(|line| (line.item, line.quantity)).collect()
+            }
+        };
+        let directory = self.ledger.directory();
+        let items: Vec<_> = lines.iter().map(|(item, _)| *item).collect();
+        if items.iter().any(|item| directory.known().sku_of(*item).is_none()) {
+            directory.find_numbered_items(&items).await?;
+        }
+        let known = directory.known();
+        let wanted = |(item, quantity): (ItemNo, i64)| {
+            let sku = known.sku_of(item)?.to_string();
+            let stock_item = known.item(&sku).is_none_or(|item| item.stock_item);
+            Some(step::Wanted { item, sku, stock_item, quantity })
+        };
+        Ok(lines.into_iter().filter_map(wanted).collect())
+    }
+
+    async fn hold_in_redis(&self, asked: &Asked) -> Option<HoldAnswer> {
+        let request = HoldRequest {
+            id: asked.id,
+            fingerprint: asked.fingerprint,
+            lines: &asked.wanted(),
+            per_line: asked.per_line,
+            ttl_ms: millis(asked.ttl.unwrap_or(asked.terms.policy.hold_ttl_default)),
+            trust: self.trust(),
+        };
+        self.availability.hold(request).await.ok()
+    }
+
+    async fn replace_in_redis(&self, ask: &Ask, asked: &Asked) -> Result<Replaced, Fault> {
+        let request = ReplaceRequest {
+            id: asked.id,
+            request: Digest::of_request(&ask.caller, &ask.request_id),
+            fingerprint: asked.fingerprint,
+            lines: &asked.wanted(),
+            per_line: false,
+            ttl_ms: asked.ttl.map(millis),
+            trust: self.trust(),
+        };
+        self.availability.replace(request).await
+    }
+
+    async fn hold_in_ledger(&self, ask: &Ask, asked: Asked) -> Result<Held, Denial> {
+        let (id, channel, fingerprint) = (asked.id, asked.channel, asked.fingerprint);
+        let ttl = asked.ttl.unwrap_or(asked.terms.policy.hold_ttl_default);
+        let create = Create {
+            lines: asked.lines,
+            per_line: asked.per_line,
+            ttl: Some(ttl),
+            hold: None,
+            held_as: Some(id),
+            settlement: Settlement::default(),
+            order_ref: String::new(),
+            customer_ref: asked.customer_ref,
+            terms: asked.terms,
+        };
+        let action = Action::Create(Box::new(create));
+        let step = self.step_of(ask, id.place).await?;
+        let step = Step { channel, fingerprint, action, ..step };
+        let taken = self.take(Command::Step(Box::new(step)), ask.deadline).await?;
+        Held::of(id, taken)
+    }
+
+    async fn replace_in_ledger(&self, ask: &Ask, asked: Asked) -> Result<Held, Denial> {
+        let Asked { id, lines, ttl, terms, fingerprint, .. } = asked;
+        let change = Change::Amend { lines, more: Vec::new(), ttl, terms };
+        self.change_hold(ask, id, fingerprint, change).await
+    }
+
+    /// Changes a hold that the ledger keeps, if it does.
+    async fn change_hold(
+        &self,
+        ask: &Ask,
+        id: HoldId,
+        fingerprint: i64,
+        change: Change,
+    ) -> Result<Held, Denial> {
+        let action = Action::Change(Target::Hold(id), change);
+        let step = Step { fingerprint, action, ..self.step_of(ask, id.place).await? };
+        let taken = self.take(Command::Step(Box::new(step)), ask.deadline).await?;
+        Held::of(id, taken)
+    }
+
+    /// A hold of a partition that there is not was never given.
+    fn check_hold(&self, id: HoldId) -> Result<(), Refusal> {
+        let unknown = || Refusal::HoldUnknown { hold_id: id.to_string() };
+        self.lanes.contains_key(&id.place.partition).then_some(()).ok_or_else(unknown)
+    }
+
+    fn trust(&self) -> Trust {
+        Trust { epoch: self.stores.epoch(), age_us_max: AGE_US_MAX }
+    }
+}
+
+impl Asked {
+    fn check(&self) -> Result<(), Refusal> {
+        if self.lines.iter().any(|line| !line.stock_item) {
+            return Err(Refusal::NotAStockItem);
+        }
+        self.terms.check_ttl(self.ttl, true)?;
+        self.terms.check_cap(&self.lines)
+    }
+
+    /// Whether Redis can have heard of every item.
+    fn is_known(&self) -> bool {
+        !self.lines.iter().any(|line| line.item.is_provisional())
+    }
+
+    fn wanted(&self) -> Vec<Wanted> {
+        let buffer = self.terms.policy.buffer;
+        let wanted =
+            |line: &step::Wanted| Wanted { item: line.item, quantity: line.quantity, buffer };
+        self.lines.iter().map(wanted).collect()
+    }
+
+    fn answered(&self, answer: HoldAnswer) -> Result<Held, Denial> {
+        match answer {
+            HoldAnswer::Granted(hold) | HoldAnswer::Replayed(hold) => Ok(hold.into()),
+            HoldAnswer::KeyReused => Err(Refusal::KeyReused { field: "request" }.into()),
+            HoldAnswer::Short { lines, checkpoint } => {
+                let short = self.lines.iter().filter_map(|line| {
+                    let short = lines.iter().find(|short| short.key.item == line.item)?;
+                    Some(Short {
+                        sku: line.sku.clone(),
+                        wanted: line.quantity,
+                        available: short.available,
+                        version: checkpoint.seq,
+                    })
+                });
+                Err(Refusal::InsufficientStock { short: short.collect() }.into())
+            }
+            // The callers have dealt with these.
+            HoldAnswer::Contended | HoldAnswer::InLedger | HoldAnswer::Unusable(_) => {
+                Err(Failure::Broken.into())
+            }
+        }
+    }
+}
+
+impl From<Hold> for Held {
+    fn from(hold: Hold) -> Held {
+        let lines = hold.lines.iter().map(|line| (line.item, line.quantity)).collect();
+        Held { id: hold.id, lines, expires_at: hold.expires_at, ledger: None }
+    }
+}
+
+impl Held {
+    fn of(id: HoldId, taken: Stepped) -> Result<Held, Denial> {
+        let replicated = taken.replicated && !taken.heads.is_empty();
+        let hold: Reservation = taken.reservations.into_iter().next().ok_or(Failure::Broken)?;
+        let lines = hold.lines.iter().map(|line| (line.item, line.quantity)).collect();
+        Ok(Held { id, lines, expires_at: hold.expires_at, ledger: Some(replicated) })
+    }
+}
+
+fn finished(status: HoldStatus) -> Refusal {
+    match status {
+        HoldStatus::Consumed => Refusal::HoldConsumed,
+        _ => Refusal::HoldEnded,
+    }
+}
+
+/// Waits until batches under way may have ended.
+async fn pause(deadline: Instant) -> Result<(), Failure> {
+    if Instant::now() + CONTENDED_PAUSE >= deadline {
+        return Err(Failure::DeadlineExceeded);
+    }
+    tokio::time::sleep(CONTENDED_PAUSE).await;
+    Ok(())
+}
+
+fn millis(span: Micros) -> i64 {
+    (span / 1_000).max(1)
+}
+
+fn fingerprint(ask: &Ask, what: &str, promise: &NewPromise) -> i64 {
+    let mut hash = StableHash::new(what);
+    hash.text(&ask.channel_id);
+    hash.text(&promise.location_id);
+    hash.number(promise.lines.len() as i64);
+    for (sku, quantity) in &promise.lines {
+        hash.text(sku);
+        hash.number(*quantity);
+    }
+    hash.optional(promise.ttl);
+    hash.number(i64::from(promise.per_line));
+    hash.text(&promise.customer_ref);
+    hash.finish_i64()
+}
