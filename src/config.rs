@@ -3,8 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
+    availability::PREFIX,
     embedded::{self, Connections, EmbeddedError},
     ledger::Options,
+    stock::ids::is_identifier,
 };
 
 /// Where a private PostgreSQL and Redis are kept if nothing is said.
@@ -23,6 +25,10 @@ pub struct DatabaseConfig {
     /// Redis, as redis://host:port. Default: the one of --data-dir
     #[arg(long, global = true, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub redis_url: Option<String>,
+    /// What all keys in Redis begin with: several ledgers may share one
+    #[arg(long, global = true, env = "STOCKROOM_REDIS_PREFIX", value_name = "TEXT")]
+    #[arg(default_value = PREFIX, value_parser = redis_prefix)]
+    pub redis_prefix: String,
     /// Folder of the private PostgreSQL and Redis. Commands that only read prefer it to the URLs
     /// [default: .stockroom]
     #[arg(long, global = true, env = "STOCKROOM_DATA_DIR", value_name = "DIR")]
@@ -169,4 +175,9 @@ impl ServeConfig {
         }
         Ok(listen)
     }
+}
+
+fn redis_prefix(text: &str) -> Result<String, &'static str> {
+    // The hash tag of a key is what stands in its first braces.
+    is_identifier(text).then(|| text.to_owned()).ok_or("1 to 64 of A-Z a-z 0-9 . _ : / -")
 }

@@ -44,7 +44,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     let databases = start_databases(&config).await?;
     let served = async {
         let ledger = Ledger::new(&config.databases.ledger(databases.database_url.clone()))?;
-        let availability = Availability::new(&databases.redis_url)?;
+        let availability = Availability::new(&databases.redis_url, &config.databases.redis_prefix)?;
         if databases.embedded.is_some() && config.databases.database_url.is_none() {
             Ledger::migrate(&databases.database_url, config.partitions).await?;
         }

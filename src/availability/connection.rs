@@ -1,0 +1,144 @@
+//! A connection to Redis that fails at once while Redis is away.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use redis::{
+    Client, Cmd, ErrorKind, IntoConnectionInfo as _, Pipeline, RedisError, Script,
+    ScriptInvocation, ServerErrorKind, Value,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+    io::tcp::TcpSettings,
+};
+
+use super::fault::{Fault, Kind};
+
+/// After a fault Redis counts as away for this long: calls do not wait one after the other.
+const AWAY: Duration = Duration::from_millis(250);
+/// A connection that takes longer counts as none.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// One multiplexed connection. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    manager: ConnectionManager,
+    breaker: Arc<Breaker>,
+}
+
+impl Connection {
+    /// Connects when it is needed first. An answer that takes longer than `answer_within` counts as
+    /// none.
+    pub(super) fn new(url: &str, answer_within: Duration) -> Result<Connection, RedisError> {
+        let info = url.into_connection_info()?;
+        let client = Client::open(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))?;
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(0)
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(answer_within));
+        let manager = ConnectionManager::new_lazy_with_config(client, config)?;
+        Ok(Connection { manager, breaker: Arc::new(Breaker::new()) })
+    }
+
+    /// Sends one command.
+    pub(super) async fn command(&self, doing: &'static str, command: &Cmd) -> Result<Value, Fault> {
+        self.guard(doing, async |mut manager| command.query_async(&mut manager).await).await
+    }
+
+    /// Calls one script.
+    pub(super) async fn call(
+        &self,
+        doing: &'static str,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<Value, Fault> {
+        self.guard(doing, async |mut manager| call.invoke_async(&mut manager).await).await
+    }
+
+    /// Calls a script several times in one round trip.
+    pub(super) async fn call_all(
+        &self,
+        doing: &'static str,
+        script: &Script,
+        calls: &[ScriptInvocation<'_>],
+    ) -> Result<Vec<Value>, Fault> {
+        if calls.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = Pipeline::with_capacity(calls.len());
+        for call in calls {
+            pipeline.invoke_script(call);
+        }
+        let send =
+            async |mut manager: ConnectionManager| match pipeline.query_async(&mut manager).await {
+                Err(error) if is_unknown_script(&error) => {
+                    script.prepare_invoke().load_async(&mut manager).await?;
+                    pipeline.query_async(&mut manager).await
+                }
+                answered => answered,
+            };
+        self.guard(doing, send).await
+    }
+
+    async fn guard<T>(
+        &self,
+        doing: &'static str,
+        send: impl AsyncFnOnce(ConnectionManager) -> Result<T, RedisError>,
+    ) -> Result<T, Fault> {
+        if !self.breaker.lets_through() {
+            return Err(Fault::away(doing));
+        }
+        let answered = send(self.manager.clone()).await;
+        let answered = answered.map_err(|source| Fault::redis(doing, source));
+        match &answered {
+            Err(fault) if fault.kind == Kind::Away => self.breaker.trip(),
+            _ => self.breaker.reset(),
+        }
+        answered
+    }
+}
+
+fn is_unknown_script(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+/// Lets nothing through for a while after a fault, then one call that decides.
+#[derive(Debug)]
+struct Breaker {
+    begin: Instant,
+    /// Microseconds after `begin`; 0: not away.
+    away_until: AtomicU64,
+}
+
+impl Breaker {
+    fn new() -> Breaker {
+        Breaker { begin: Instant::now(), away_until: AtomicU64::new(0) }
+    }
+
+    fn lets_through(&self) -> bool {
+        let until = self.away_until.load(Ordering::Relaxed);
+        if until == 0 {
+            return true;
+        }
+        // Whoever moves the end is the one that tries.
+        let relaxed = Ordering::Relaxed;
+        self.after(Duration::ZERO) >= until
+            && self.away_until.compare_exchange(until, self.after(AWAY), relaxed, relaxed).is_ok()
+    }
+
+    fn trip(&self) {
+        self.away_until.store(self.after(AWAY), Ordering::Relaxed);
+    }
+
+    fn reset(&self) {
+        if self.away_until.load(Ordering::Relaxed) != 0 {
+            self.away_until.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn after(&self, span: Duration) -> u64 {
+        u64::try_from((self.begin.elapsed() + span).as_micros()).unwrap_or(u64::MAX)
+    }
+}

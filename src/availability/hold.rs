@@ -1,0 +1,382 @@
+//! Holds: short-lived promises. A hold ends with the tick of 100 ms in which it expires, by Redis' own
+//! clock, and what it held is free from that moment on.
+
+use std::sync::LazyLock;
+
+use redis::{Script, Value};
+
+use crate::{
+    availability::{
+        Availability, Checkpoint, SHARED_CLAIMS, SHARED_HOLDS, ShortLine, Trust, Unusable,
+        fault::{Fault, Nonsense},
+        is_exact,
+        keys::{Asked, KeyName, hold_field},
+        optional,
+        pack::{Packer, Unpacker},
+        packed, script,
+    },
+    stock::{
+        hold::HoldId,
+        ids::{ItemNo, Place, PositionKey},
+        policy::Buffer,
+        time::Timestamp,
+    },
+};
+
+static HOLD: LazyLock<Script> =
+    LazyLock::new(|| script(&[SHARED_HOLDS, SHARED_CLAIMS], include_str!("hold.lua")));
+static EXTEND: LazyLock<Script> =
+    LazyLock::new(|| script(&[SHARED_HOLDS], include_str!("extend.lua")));
+static RELEASE: LazyLock<Script> =
+    LazyLock::new(|| script(&[SHARED_HOLDS], include_str!("release.lua")));
+static GET: LazyLock<Script> = LazyLock::new(|| script(&[SHARED_HOLDS], include_str!("get.lua")));
+
+/// What `hold`, `replace` and `admit` work on, before the buckets.
+pub(super) const KEYS: [KeyName; 9] = [
+    KeyName::Checkpoint,
+    KeyName::Holds,
+    KeyName::Due,
+    KeyName::Graves,
+    KeyName::Held,
+    KeyName::TickUnits,
+    KeyName::Ticks,
+    KeyName::Taken,
+    KeyName::Tokens,
+];
+const KEYS_OF_ONE: [KeyName; 6] = [
+    KeyName::Holds,
+    KeyName::Due,
+    KeyName::Graves,
+    KeyName::Held,
+    KeyName::TickUnits,
+    KeyName::Ticks,
+];
+
+/// Units of one item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldLine {
+    /// Which item.
+    pub item: ItemNo,
+    /// How many units.
+    pub quantity: i64,
+}
+
+/// A hold, live or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Its name.
+    pub id: HoldId,
+    /// What it promises, one line for an item.
+    pub lines: Vec<HoldLine>,
+    /// When it ends, by Redis' clock.
+    pub expires_at: Timestamp,
+}
+
+/// What became of a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldStatus {
+    /// It promises its lines.
+    Live,
+    /// A reservation or a sale took its place.
+    Consumed,
+    /// Its owner gave it up.
+    Released,
+    /// Its time is over.
+    Expired,
+}
+
+/// A line that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which item.
+    pub item: ItemNo,
+    /// How many units; more than 0. Lines of one item add up.
+    pub quantity: i64,
+    /// What the channel keeps back of it.
+    pub buffer: Buffer,
+}
+
+/// A hold that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct HoldRequest<'r> {
+    /// Derived from caller and key.
+    pub id: HoldId,
+    /// Of everything that is asked: another one under the same key is refused.
+    pub fingerprint: i64,
+    /// What is wanted.
+    pub lines: &'r [Wanted],
+    /// Whether lines that do not fit are left out, instead of nothing being granted.
+    pub per_line: bool,
+    /// How long it lasts, in milliseconds; more than 0. Rounded up to a whole tick.
+    pub ttl_ms: i64,
+    /// When Redis may answer at all.
+    pub trust: Trust,
+}
+
+/// What becomes of a request for a hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HoldAnswer {
+    /// It is taken.
+    Granted(Hold),
+    /// The first answer to the same request, whatever became of the hold since.
+    Replayed(Hold),
+    /// Another request was made under the same key.
+    KeyReused,
+    /// Not all of it fits, whatever batches under way come to.
+    Short {
+        /// Every line that is short.
+        lines: Vec<ShortLine>,
+        /// What this rests on.
+        checkpoint: Checkpoint,
+    },
+    /// It depends on batches under way: ask again in a moment.
+    Contended,
+    /// The ledger keeps this hold.
+    InLedger,
+    /// Nothing can be said here: ask the ledger.
+    Unusable(Unusable),
+}
+
+/// What becomes of an extension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extended {
+    /// It ends at this time, never earlier than before.
+    Until(Hold),
+    /// It is over.
+    Finished(HoldStatus),
+    /// A batch is about to consume it.
+    InUse,
+    /// The ledger keeps this hold.
+    InLedger,
+    /// Redis does not know it.
+    Unknown,
+}
+
+/// What becomes of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// It was live and is no more.
+    Now,
+    /// It was over.
+    Already(HoldStatus),
+    /// A batch is about to consume it.
+    InUse,
+    /// The ledger keeps this hold.
+    InLedger,
+    /// Redis does not know it.
+    Unknown,
+}
+
+/// What Redis knows of a hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KnownHold {
+    /// It is here, live or a tombstone.
+    Here(Hold, HoldStatus),
+    /// The ledger keeps it.
+    InLedger,
+    /// Redis does not know it.
+    Unknown,
+}
+
+impl Availability {
+    /// Takes a hold: all its lines in one step.
+    ///
+    /// # Errors
+    /// Redis cannot be used, or has no memory left; the hold may have been taken.
+    pub async fn hold(&self, request: HoldRequest<'_>) -> Result<HoldAnswer, Fault> {
+        let doing = "take a hold";
+        let HoldRequest { id, fingerprint, lines, per_line, ttl_ms, trust } = request;
+        let wanted = WantedLines::new(doing, id.place, lines)?;
+        if !is_exact(ttl_ms) || ttl_ms == 0 {
+            return Err(Fault::argument(doing, "a hold lasts for some time"));
+        }
+        let names = KEYS.into_iter().chain(wanted.asked.buckets().map(KeyName::Rows));
+        let mut call = self.invocation(&HOLD, id.place.partition, names);
+        call.arg(hold_field(id)).arg(fingerprint).arg(ttl_ms).arg(u8::from(per_line));
+        call.arg(optional(trust.epoch)).arg(trust.age_us_max);
+        call.arg(wanted.asked.packed()).arg(&wanted.packed);
+        let answer = self.front.call(doing, &call).await?;
+        wanted.read(&answer, id).map_err(Fault::nonsense(doing))
+    }
+
+    /// Lets a hold end `ttl_ms` from now, if that is later.
+    ///
+    /// # Errors
+    /// Redis cannot be used, or has no memory left; the hold may have been extended.
+    pub async fn extend(&self, id: HoldId, ttl_ms: i64) -> Result<Extended, Fault> {
+        let doing = "extend a hold";
+        if !is_exact(ttl_ms) || ttl_ms == 0 {
+            return Err(Fault::argument(doing, "a hold lasts for some time"));
+        }
+        let names = KEYS_OF_ONE.into_iter().filter(|&name| name != KeyName::Graves);
+        let mut call = self.invocation(&EXTEND, id.place.partition, names);
+        call.arg(hold_field(id)).arg(ttl_ms);
+        let answer = self.front.call(doing, &call).await?;
+        read_extended(&answer, id).map_err(Fault::nonsense(doing))
+    }
+
+    /// Ends a hold that its owner gives up.
+    ///
+    /// # Errors
+    /// Redis cannot be used; the hold may have been released.
+    pub async fn release(&self, id: HoldId) -> Result<Released, Fault> {
+        let doing = "release a hold";
+        let mut call = self.invocation(&RELEASE, id.place.partition, KEYS_OF_ONE);
+        call.arg(hold_field(id));
+        let answer = self.front.call(doing, &call).await?;
+        read_released(&answer).map_err(Fault::nonsense(doing))
+    }
+
+    /// Reads a hold, live or a tombstone.
+    ///
+    /// # Errors
+    /// Redis cannot be used.
+    pub async fn get(&self, id: HoldId) -> Result<KnownHold, Fault> {
+        let doing = "read a hold";
+        let mut call = self.invocation(&GET, id.place.partition, [KeyName::Holds]);
+        call.arg(hold_field(id));
+        let answer = self.front.call(doing, &call).await?;
+        read_known(&answer, id).map_err(Fault::nonsense(doing))
+    }
+}
+
+/// Lines as the scripts are given them.
+pub(super) struct WantedLines {
+    pub asked: Asked<'static>,
+    pub packed: Vec<u8>,
+}
+
+impl WantedLines {
+    pub(super) fn new(
+        doing: &'static str,
+        place: Place,
+        lines: &[Wanted],
+    ) -> Result<WantedLines, Fault> {
+        let key = |item| PositionKey { place, item };
+        let asked = Asked::new(lines.iter().map(|line| key(line.item)));
+        if lines.is_empty() || asked.len() > super::POSITIONS_MAX {
+            return Err(Fault::argument(doing, "a hold has 1 to 1,000 items"));
+        }
+        let mut packer = Packer::default();
+        for &Wanted { item, quantity, buffer } in lines {
+            pack_line(doing, &mut packer, asked.place(key(item)), quantity, buffer)?;
+        }
+        Ok(WantedLines { asked, packed: packer.finish() })
+    }
+
+    /// The answers that `hold` and `replace` share.
+    pub(super) fn read(&self, answer: &Value, id: HoldId) -> Result<HoldAnswer, Nonsense> {
+        let mut from = packed(answer)?;
+        let word = from.text()?;
+        self.read_after(word, &mut from, id)
+    }
+
+    pub(super) fn read_after(
+        &self,
+        word: &str,
+        from: &mut Unpacker<'_>,
+        id: HoldId,
+    ) -> Result<HoldAnswer, Nonsense> {
+        Ok(match word {
+            "granted" => HoldAnswer::Granted(read_hold(from, id)?),
+            "replayed" => HoldAnswer::Replayed(read_hold(from, id)?),
+            "key_reused" => HoldAnswer::KeyReused,
+            "ledger" => HoldAnswer::InLedger,
+            "contended" => HoldAnswer::Contended,
+            "unusable" => HoldAnswer::Unusable(Unusable::parse(from.text()?)?),
+            "short" => {
+                let checkpoint = Checkpoint::read(from)?;
+                from.natural()?;
+                HoldAnswer::Short { lines: read_short(from, &self.asked)?, checkpoint }
+            }
+            _ => return Err(Nonsense("an answer to a hold was expected")),
+        })
+    }
+}
+
+/// Adds a line that claims something.
+pub(super) fn pack_line(
+    doing: &'static str,
+    packer: &mut Packer,
+    place: usize,
+    quantity: i64,
+    buffer: Buffer,
+) -> Result<(), Fault> {
+    let sound = is_exact(quantity) && quantity > 0 && is_exact(buffer.units);
+    if !sound || !(0..=100).contains(&buffer.percent) {
+        return Err(Fault::argument(
+            doing,
+            "a line has a quantity, and a buffer within its bounds",
+        ));
+    }
+    packer.count(place).int(quantity).int(buffer.units).int(buffer.percent);
+    Ok(())
+}
+
+/// Lines that are short: place, available ...
+pub(super) fn read_short(
+    from: &mut Unpacker<'_>,
+    asked: &Asked<'_>,
+) -> Result<Vec<ShortLine>, Nonsense> {
+    from.groups(2, |from| {
+        let key = asked.at(from.small()?).ok_or(Nonsense("a place was expected"))?;
+        Ok(ShortLine { key, available: from.natural()? })
+    })
+}
+
+fn read_hold(from: &mut Unpacker<'_>, id: HoldId) -> Result<Hold, Nonsense> {
+    let expires_at = from.tick()?;
+    let lines = from.groups(2, |from| {
+        Ok(HoldLine { item: ItemNo(from.small()?), quantity: from.natural()? })
+    })?;
+    from.end()?;
+    Ok(Hold { id, lines, expires_at })
+}
+
+fn read_extended(answer: &Value, id: HoldId) -> Result<Extended, Nonsense> {
+    let mut from = packed(answer)?;
+    Ok(match from.text()? {
+        "extended" => Extended::Until(read_hold(&mut from, id)?),
+        "finished" => Extended::Finished(HoldStatus::parse(from.text()?)?),
+        "in_use" => Extended::InUse,
+        "ledger" => Extended::InLedger,
+        "unknown" => Extended::Unknown,
+        _ => return Err(Nonsense("an answer to an extension was expected")),
+    })
+}
+
+fn read_released(answer: &Value) -> Result<Released, Nonsense> {
+    let mut from = packed(answer)?;
+    Ok(match from.text()? {
+        "now" => Released::Now,
+        "already" => Released::Already(HoldStatus::parse(from.text()?)?),
+        "in_use" => Released::InUse,
+        "ledger" => Released::InLedger,
+        "unknown" => Released::Unknown,
+        _ => return Err(Nonsense("an answer to a release was expected")),
+    })
+}
+
+fn read_known(answer: &Value, id: HoldId) -> Result<KnownHold, Nonsense> {
+    let mut from = packed(answer)?;
+    Ok(match from.text()? {
+        "ledger" => KnownHold::InLedger,
+        "unknown" => KnownHold::Unknown,
+        status => {
+            let status = HoldStatus::parse(status)?;
+            KnownHold::Here(read_hold(&mut from, id)?, status)
+        }
+    })
+}
+
+impl HoldStatus {
+    pub(super) fn parse(text: &str) -> Result<HoldStatus, Nonsense> {
+        match text {
+            "live" => Ok(HoldStatus::Live),
+            "consumed" => Ok(HoldStatus::Consumed),
+            "released" => Ok(HoldStatus::Released),
+            "expired" => Ok(HoldStatus::Expired),
+            _ => Err(Nonsense("a status of a hold was expected")),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+#!lua flags=no-writes
+-- Reads positions, and what live holds other than the caller's own hold of them. Never writes.
+--
+-- KEYS   checkpoint, holds, held, tick_units, ticks, due, then a bucket of rows each
+-- ARGV   1 the caller's own hold ('': none)
+--        2 packed: location, number of items, items, for each bucket
+-- Returns a packed head (1 and epoch, seq, age in us, 1 if in doubt; or 0: no checkpoint), the
+--        packed rows in the order of the items (false: none), the units held in the same order.
+key.checkpoint, key.holds, key.held, key.tick_units, key.ticks, key.due = unpack(KEYS, 1, 6)
+local own = ARGV[1]
+
+local names, values = read_rows(cmsgpack.unpack(ARGV[2]), 7)
+local held = live_held(names)
+local packed = own ~= '' and redis.call('HGET', key.holds, own)
+if packed then
+    local hold = cmsgpack.unpack(packed)
+    if hold.status == 'live' and hold.tick > tick_now then
+        local lines, location = {}, string.match(own, '^%d+')
+        for i = 1, #hold.lines, 2 do
+            lines[location .. ':' .. hold.lines[i]] = hold.lines[i + 1]
+        end
+        for i, name in ipairs(names) do
+            held[i] = math.max(0, held[i] - (lines[name] or 0))
+        end
+    end
+end
+local at = read_checkpoint()
+local head = at and cmsgpack.pack(1, at.epoch, at.seq, at.age_us, at.doubt and 1 or 0)
+    or cmsgpack.pack(0)
+return { head, values, held }

@@ -1,0 +1,50 @@
+#!lua
+-- Counts the holds of one position again, from their details.
+--
+-- KEYS   holds, due, held, tick_units, ticks, taken
+-- ARGV   1 position, <location>:<item>  2 packed: ticks in which holds of it end that are known
+--        3 how many holds may be looked at
+-- Returns how many totals were wrong; or -1: there are too many holds to look at in one step.
+key.holds, key.due, key.held, key.tick_units, key.ticks, key.taken = unpack(KEYS)
+local name, holds_max = ARGV[1], tonumber(ARGV[3])
+local location, item = string.match(name, '^(%d+):(-?%d+)$')
+item = tonumber(item)
+
+local counted, holds = {}, 0
+for _, tick in ipairs(cmsgpack.unpack(ARGV[2])) do counted[tick] = 0 end
+local members = redis.call('ZRANGEBYLEX', key.ticks, '[' .. name .. ':', '(' .. name .. ';')
+for _, member in ipairs(members) do counted[tonumber(string.sub(member, #name + 2))] = 0 end
+for tick in pairs(counted) do holds = holds + redis.call('ZCOUNT', key.due, tick, tick) end
+if holds > holds_max or #members > holds_max then return -1 end
+
+local wrong, total = 0, 0
+for tick in pairs(counted) do
+    for _, field in ipairs(redis.call('ZRANGEBYSCORE', key.due, tick, tick)) do
+        local hold = location_of(field) == location and load_hold(field)
+        local lines = hold and hold.status == 'live' and hold.lines or {}
+        for i = 1, #lines, 2 do
+            if lines[i] == item then counted[tick] = counted[tick] + lines[i + 1] end
+        end
+    end
+    total = total + counted[tick]
+    local member = tick_field(name, tick)
+    if tonumber(redis.call('HGET', key.tick_units, member) or 0) ~= counted[tick] then
+        wrong = wrong + 1
+    end
+    if counted[tick] == 0 then
+        redis.call('HDEL', key.tick_units, member)
+        redis.call('ZREM', key.ticks, member)
+    else
+        redis.call('HSET', key.tick_units, member, counted[tick])
+        redis.call('ZADD', key.ticks, 0, member)
+    end
+end
+if tonumber(redis.call('HGET', key.held, name) or 0) ~= total then wrong = wrong + 1 end
+if total == 0 then
+    redis.call('HDEL', key.held, name)
+else
+    redis.call('HSET', key.held, name, total)
+end
+local claims = redis.call('HGET', key.taken, name)
+if claims then save_claims({ [name] = other_claims(claims, '') }) end
+return wrong

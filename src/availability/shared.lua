@@ -1,0 +1,127 @@
+-- What all scripts share: time, checkpoint, rows, holds in total, what is available.
+--
+-- The scripts of one partition work on keys of one hash tag, all given in KEYS. Each fills `key`
+-- with those that it was given. Quantities, sequence numbers and times in microseconds stay below
+-- 2^53, so the numbers of Lua, which are doubles, hold them exactly.
+--
+--   checkpoint   hash   epoch, seq: everything up to here is projected; head_at: when it last stood
+--                       at the head (us); doubt: 1 while Redis' clock and the database's disagree
+--   rebuild      hash   epoch, id, noted (head before the first page), location and item (cursor),
+--                       lost_from (where a dead checkpoint stood)
+--   r:<location>:<item / 128>
+--                hash   item % 128 -> epoch, seq, sellable, reserved: a bucket of rows
+--   buckets      set    the names of all buckets: <location>:<item / 128>
+--   holds        hash   <location>.<digest> -> a hold, live or a tombstone
+--   due          zset   live holds by the tick in which they end, and tokens ('t' before their
+--                       name) by theirs
+--   graves       zset   tombstones by the tick in which they are removed
+--   held         hash   <location>:<item> -> units of all holds in `due`
+--   tick_units   hash   <location>:<item>:<tick> -> units of holds that end in this tick
+--   ticks        zset   its fields, so that those of one position are found in order
+--   taken        hash   <location>:<item> -> what batches are about to claim: token, tick, units,
+--                       covered, covered until ...
+--   tokens       hash   token -> the positions and the holds that it took
+
+local key = {}
+local clock = redis.call('TIME')
+local now_us = clock[1] * 1000000 + clock[2]
+-- A hold of a tick is free from the beginning of that tick on.
+local TICK_US = 100000
+local tick_now = math.floor(now_us / TICK_US)
+-- What one call of a command is given at most: the stack of Lua has an end.
+local ARGUMENTS_MAX = 1000
+
+-- The tick in which something ends that lasts for `ms` from now.
+local function tick_after(ms)
+    return math.ceil((now_us + ms * 1000) / TICK_US)
+end
+
+-- nil: unknown.
+local function read_checkpoint()
+    local at = redis.call('HMGET', key.checkpoint, 'epoch', 'seq', 'head_at', 'doubt')
+    if not (at[1] and at[2] and at[3]) then return nil end
+    local age_us = now_us - tonumber(at[3])
+    -- A clock that went back says nothing of the age.
+    return { epoch = tonumber(at[1]), seq = tonumber(at[2]), age_us = age_us,
+        doubt = at[4] == '1' or age_us < 0 }
+end
+
+-- Why nothing may be promised at this checkpoint; nil: it may. An `epoch` of '' is any.
+local function unusable(at, epoch, age_us_max)
+    if not at then return 'unknown' end
+    if epoch ~= '' and tonumber(epoch) ~= at.epoch then return 'epoch' end
+    if at.doubt then return 'doubt' end
+    if at.age_us > tonumber(age_us_max) then return 'late' end
+    return nil
+end
+
+-- The numbers of a packed row; nil if it is none.
+local function unpack_row(packed)
+    if not packed then return nil end
+    local ok, epoch, seq, sellable, reserved = pcall(cmsgpack.unpack, packed)
+    if not ok or type(reserved) ~= 'number' then return nil end
+    return epoch, seq, sellable, reserved
+end
+
+-- Reads packed rows. `asked` lists buckets, whose keys are KEYS[first], KEYS[first + 1] ...:
+-- location, number of items, items. Returns names of the positions and packed rows (false: none),
+-- in this order.
+local function read_rows(asked, first)
+    local names, values, at = {}, {}, 1
+    while asked[at] do
+        local location, count, fields = asked[at], asked[at + 1], {}
+        for i = 1, count do
+            local item = asked[at + 1 + i]
+            fields[i] = item % 128
+            names[#names + 1] = location .. ':' .. item
+        end
+        for _, value in ipairs(redis.call('HMGET', KEYS[first], unpack(fields))) do
+            values[#values + 1] = value
+        end
+        at, first = at + 2 + count, first + 1
+    end
+    return names, values
+end
+
+-- A field of `tick_units`: fixed width, so that those of a position are ordered by their tick.
+local function tick_field(name, tick)
+    return string.format('%s:%012d', name, tick)
+end
+
+-- The sum of fields of a hash.
+local function sum_fields(hash, fields)
+    local sum = 0
+    for from = 1, #fields, ARGUMENTS_MAX do
+        local part = { unpack(fields, from, math.min(#fields, from + ARGUMENTS_MAX - 1)) }
+        for _, units in ipairs(redis.call('HMGET', hash, unpack(part))) do
+            sum = sum + tonumber(units or 0)
+        end
+    end
+    return sum
+end
+
+-- Units of live holds at each of the named positions. What has expired does not count, purged or
+-- not.
+local function live_held(names)
+    local held = redis.call('HMGET', key.held, unpack(names))
+    local first_due = redis.call('ZRANGE', key.due, 0, 0, 'WITHSCORES')[2]
+    local some_expired = first_due and tonumber(first_due) <= tick_now
+    for i, name in ipairs(names) do
+        local units = tonumber(held[i] or 0)
+        if some_expired and units > 0 then
+            local expired = redis.call('ZRANGEBYLEX', key.ticks, '[' .. name .. ':',
+                '[' .. tick_field(name, tick_now))
+            units = units - sum_fields(key.tick_units, expired)
+        end
+        held[i] = math.max(0, units)
+    end
+    return held
+end
+
+-- The same arithmetic as `stock::policy::available`; fmod, because % of Lua 5.1 rounds.
+local function available(sellable, reserved, held, buffer_units, buffer_percent)
+    local stock = math.max(0, sellable)
+    local rest = math.fmod(stock, 100)
+    local share = (stock - rest) / 100 * buffer_percent + math.ceil(rest * buffer_percent / 100)
+    return math.max(0, sellable - reserved - held - buffer_units - share)
+end
