@@ -1,6 +1,6 @@
 //! Numbers and short texts in MessagePack, which the scripts read and write by themselves: one
 //! argument for a thousand numbers. Only what they use, and an answer is believed in nothing.
-//! https://github.com/msgpack/msgpack/blob/master/spec.md
+//! <https://github.com/msgpack/msgpack/blob/master/spec.md>
 
 use crate::{
     availability::fault::Nonsense,

@@ -27,7 +27,7 @@ use tokio::{
 };
 use tonic::transport::{Channel as Connection, Endpoint};
 
-use crate::harness::{databases, movements::put_request};
+use crate::harness::{databases, movements::put_request, redis::fresh_prefix};
 
 /// Who sends, where a test does not care.
 pub const SOURCE: &str = "till-1";
@@ -73,7 +73,8 @@ impl Server {
         };
         let ledger = Ledger::new(&options).unwrap();
         let writer = Writer::start(ledger.clone()).await.unwrap();
-        let availability = Availability::new(&databases::redis_url().await).unwrap();
+        let availability =
+            Availability::new(&databases::redis_url().await, &fresh_prefix()).unwrap();
         let (health, drain) = Health::start(ledger.clone(), availability);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
