@@ -3,10 +3,14 @@
 pub mod binary;
 pub mod databases;
 pub mod errors;
+pub mod liar;
 pub mod mixture;
 pub mod movements;
+pub mod private_redis;
 pub mod proxy;
 pub mod raw;
+pub mod redis;
 pub mod reservations;
+pub mod seed;
 pub mod server;
 pub mod web;

@@ -1,0 +1,52 @@
+//! What the Redis of a server is like.
+#![expect(clippy::disallowed_methods, reason = "the suite runs with each of them")]
+
+use std::env;
+
+use crate::harness::liar::Liar;
+
+/// Nobody may listen there.
+const NOWHERE: &str = "redis://127.0.0.1:1/";
+
+/// Nothing in Redis may be needed for correctness: the suite passes with each of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redis {
+    /// As it should be.
+    Real,
+    /// There is none.
+    Absent,
+    /// It falsifies many of its answers.
+    Lying,
+}
+
+/// A Redis that a server was given.
+pub struct Reached {
+    /// Where the server finds it.
+    pub url: String,
+    /// What lies to it.
+    pub liar: Option<Liar>,
+}
+
+impl Redis {
+    /// What STOCKROOM_TEST_REDIS chooses: `real`, `absent` or `lying`. Default: real.
+    pub fn of_this_run() -> Redis {
+        match env::var("STOCKROOM_TEST_REDIS").as_deref() {
+            Ok("absent") => Redis::Absent,
+            Ok("lying") => Redis::Lying,
+            Ok("real") | Err(_) => Redis::Real,
+            Ok(other) => panic!("STOCKROOM_TEST_REDIS is real, absent or lying, not '{other}'"),
+        }
+    }
+
+    /// The way to the Redis at `url`.
+    pub async fn reach(self, url: &str) -> Reached {
+        match self {
+            Redis::Real => Reached { url: url.to_owned(), liar: None },
+            Redis::Absent => Reached { url: NOWHERE.to_owned(), liar: None },
+            Redis::Lying => {
+                let liar = Liar::start(url).await;
+                Reached { url: liar.url(url), liar: Some(liar) }
+            }
+        }
+    }
+}
