@@ -6,6 +6,7 @@ mod documents;
 mod embedded;
 mod failures;
 mod harness;
+mod oversell;
 mod replays;
 mod services;
 mod shard;
