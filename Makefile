@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test run bench-ingest bench-single sqlx
+.PHONY: help demo test run bench-ingest bench-single bench-read bench-reserve sqlx
 
 help: ## list what there is
 	@grep -E '^[a-z-]+: ## ' $(MAKEFILE_LIST) | sed 's/: ## /\t/' | expand -t 16
@@ -18,6 +18,12 @@ bench-ingest: ## movements per second, against the same rows by bulk SQL
 
 bench-single: ## single sales of one hot item per second, against row locks
 	@scripts/bench.sh single
+
+bench-read: ## reads of availability per second, against a bare gRPC server
+	@scripts/bench.sh read
+
+bench-reserve: ## reservations and holds per second, against row locks and a bare gRPC server
+	@scripts/bench.sh reserve
 
 sqlx: ## write .sqlx, the types of all queries, anew
 	@scripts/sqlx.sh

@@ -12,7 +12,7 @@ use anyhow::{Context as _, ensure};
 use futures::future::try_join_all;
 use rand::Rng as _;
 use sqlx::{
-    Connection as _, Encode, PgConnection, Postgres, Type,
+    AssertSqlSafe, Connection as _, Encode, PgConnection, Postgres, Type,
     encode::IsNull,
     error::BoxDynError,
     postgres::{PgArgumentBuffer, PgConnectOptions, PgHasArrayType, PgTypeInfo, types::Oid},
@@ -59,6 +59,23 @@ impl Totals {
     }
 }
 
+/// Units reserved, and the lines that reserve them, in a database with the schema of the ledger.
+///
+/// # Errors
+/// The database is away, or a position has promised more than it has.
+pub async fn granted(url: &str) -> anyhow::Result<(i64, i64)> {
+    let (units, lines, oversold): (i64, i64, i64) = sqlx::query_as(
+        "select coalesce(sum(l.quantity), 0)::bigint, count(*),
+             (select count(*) from position where reserved > sellable)
+         from reservation r join reservation_line l using (partition, no)
+         where r.held_as is null and r.state = 1",
+    )
+    .fetch_one(&mut PgConnection::connect(url).await?)
+    .await?;
+    ensure!(oversold == 0, "{oversold} positions have promised more than they have");
+    Ok((units, lines))
+}
+
 /// The id of PostgreSQL's parent process, from any of its sessions.
 ///
 /// # Errors
@@ -67,6 +84,17 @@ pub async fn postmaster(url: &str) -> anyhow::Result<u32> {
     let mut connection = PgConnection::connect(url).await?;
     let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut connection).await?;
     crate::cpu::parent_of(u32::try_from(pid)?)
+}
+
+/// Lets PostgreSQL take `connections` connections, from its next start on.
+///
+/// # Errors
+/// It is away.
+pub async fn allow_connections(url: &str, connections: u32) -> anyhow::Result<()> {
+    let mut connection = PgConnection::connect(url).await?;
+    let setting = format!("alter system set max_connections = {connections}");
+    sqlx::raw_sql(AssertSqlSafe(setting)).execute(&mut connection).await?;
+    Ok(())
 }
 
 /// Makes the database for the baselines, with the schema of the ledger and the opening stock of every
@@ -318,7 +346,11 @@ impl Client for RowLocker {
     }
 }
 
-async fn connect(url: &str) -> anyhow::Result<PgConnection> {
+/// A connection whose commits are on the disk.
+///
+/// # Errors
+/// The database is away.
+pub async fn connect(url: &str) -> anyhow::Result<PgConnection> {
     let options = PgConnectOptions::from_str(url)?.options([("synchronous_commit", "on")]);
     Ok(PgConnection::connect_with(&options).await?)
 }

@@ -2,7 +2,8 @@
 //! object.
 //!
 //! `load` has the two kinds of load, `server` starts what is loaded, `sales` says with what, and
-//! `baseline` is what it is measured against.
+//! `baseline`, `naive` and `bare` are what it is measured against.
+mod bare;
 mod baseline;
 mod cpu;
 mod expect;
@@ -10,10 +11,14 @@ mod generate;
 mod ingest;
 mod latency;
 mod load;
+mod naive;
+mod read;
+mod reserve;
 mod sales;
 mod server;
 mod single;
 mod stats;
+mod stretch;
 mod till_day;
 
 use clap::Parser;
@@ -33,6 +38,13 @@ enum Command {
     Ingest(ingest::IngestArgs),
     /// Single sales of one hot item a second from 64 tills, against 64 connections that lock its row.
     Single(single::SingleArgs),
+    /// Reads of availability a second, against a bare server that answers a constant.
+    Read(read::ReadArgs),
+    /// Reservations and holds a second, against row locks and a bare server.
+    Reserve(reserve::ReserveArgs),
+    /// Answers a constant until its input ends: what `read` and `reserve` are measured against.
+    #[command(hide = true)]
+    Bare,
     /// Baskets that arrive at their own rate, and how long their tills wait.
     TillDay(till_day::TillDayArgs),
 }
@@ -43,6 +55,9 @@ fn main() -> anyhow::Result<()> {
         Command::Expect(args) => expect::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Single(args) => single::run(&args),
+        Command::Read(args) => read::run(&args),
+        Command::Reserve(args) => reserve::run(&args),
+        Command::Bare => bare::run(),
         Command::TillDay(args) => till_day::run(&args),
     }
 }

@@ -17,9 +17,9 @@ pub const LOCATIONS: usize = 16;
 /// Items that every shop sells: 10,000 positions in all.
 pub const ITEMS: usize = 625;
 /// What every position opens with: more than any load sells.
-pub const OPENING_UNITS: i64 = 1_000_000;
+pub const OPENING_UNITS: i64 = 100_000_000;
 /// Through which channel all is sold.
-const CHANNEL: &str = "till";
+pub const CHANNEL: &str = "till";
 /// Lines of the largest basket.
 const BASKET_LINES_MAX: u32 = 12;
 /// Lines of one request.
@@ -106,18 +106,41 @@ pub fn sku(item: usize) -> String {
     format!("40063810{item:05}")
 }
 
-/// Creates the chain and its opening stock. Returns the partition of every shop.
+/// The code of an item that only one shop sells: 10,000 items in all.
+pub fn own_sku(location: usize, item: usize) -> String {
+    sku(location * ITEMS + item)
+}
+
+/// Creates the chain, in which every shop sells the same items, and its opening stock. Returns the
+/// partition of every shop.
 ///
 /// # Errors
 /// The server refuses something.
 pub async fn open_shops(channel: &Channel) -> anyhow::Result<Vec<i16>> {
+    open(channel, |_, item| sku(item)).await
+}
+
+/// As [`open_shops`], but every shop sells items of its own: see [`own_sku`].
+///
+/// # Errors
+/// As [`open_shops`].
+pub async fn open_different_shops(channel: &Channel) -> anyhow::Result<Vec<i16>> {
+    open(channel, own_sku).await
+}
+
+async fn open(channel: &Channel, sku: impl Fn(usize, usize) -> String) -> anyhow::Result<Vec<i16>> {
     let mut network = NetworkServiceClient::new(channel.clone());
     let till = proto::Channel { channel_id: CHANNEL.to_owned(), name: CHANNEL.to_owned() };
     network.put_channel(PutChannelRequest { channel: Some(till) }).await?;
     let mut partitions = Vec::with_capacity(LOCATIONS);
     for location in 0..LOCATIONS {
         let id = location_id(location);
-        let location = Location { name: id.clone(), location_id: id, ..Location::default() };
+        let location = Location {
+            name: id.clone(),
+            location_id: id,
+            pickup_enabled: true,
+            ..Location::default()
+        };
         let put = network.put_location(PutLocationRequest { location: Some(location) }).await?;
         let location = put.into_inner().location.context("no location was answered")?;
         partitions.push(i16::try_from(location.partition)?);
@@ -126,7 +149,7 @@ pub async fn open_shops(channel: &Channel) -> anyhow::Result<Vec<i16>> {
         key: format!("opening-{position}"),
         kind: MovementKind::Receipt as i32,
         location_id: location_id(position / ITEMS),
-        sku: sku(position % ITEMS),
+        sku: sku(position / ITEMS, position % ITEMS),
         quantity: OPENING_UNITS,
         ..Movement::default()
     });

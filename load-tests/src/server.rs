@@ -21,6 +21,8 @@ use tokio::{
 };
 use tonic::transport::{Channel, Endpoint};
 
+use crate::baseline;
+
 /// A first start makes a database cluster.
 const START_MAX: Duration = Duration::from_secs(120);
 /// A stop drains calls and writes a last checkpoint.
@@ -47,13 +49,21 @@ impl Server {
     /// # Errors
     /// It does not answer.
     pub async fn connect(&self) -> anyhow::Result<Channel> {
-        let endpoint = Endpoint::from_shared(self.address.clone())?.tcp_nodelay(true);
-        endpoint.connect().await.context("cannot connect to the server")
+        connect(&self.address).await
     }
 
-    async fn start() -> anyhow::Result<Server> {
+    async fn start(connections: Option<u32>) -> anyhow::Result<Server> {
         let folder = new_folder()?;
-        let started = Server::start_in(&folder).await;
+        let started = async {
+            let mut server = Server::start_in(&folder).await?;
+            if let Some(connections) = connections {
+                baseline::allow_connections(&server.database_url, connections).await?;
+                stop(&mut server.child).await?;
+                server = Server::start_in(&folder).await?;
+            }
+            Ok(server)
+        };
+        let started = started.await;
         if started.is_err() {
             remove(&folder)?;
         }
@@ -101,9 +111,21 @@ pub async fn with<T>(
     lasting: Duration,
     work: impl AsyncFnOnce(&Server) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
+    with_connections(None, lasting, work).await
+}
+
+/// As [`with`]; its PostgreSQL takes `connections` connections.
+///
+/// # Errors
+/// As [`with`].
+pub async fn with_connections<T>(
+    connections: Option<u32>,
+    lasting: Duration,
+    work: impl AsyncFnOnce(&Server) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
-    let server = Server::start().await?;
+    let server = Server::start(connections).await?;
     let done = tokio::select! {
         done = timeout(lasting, work(&server)) => match done {
             Ok(done) => done,
@@ -116,6 +138,15 @@ pub async fn with<T>(
     let done = done?;
     stopped?;
     Ok(done)
+}
+
+/// A connection to what listens at `address`.
+///
+/// # Errors
+/// Nobody does.
+pub async fn connect(address: &str) -> anyhow::Result<Channel> {
+    let endpoint = Endpoint::from_shared(address.to_owned())?.tcp_nodelay(true);
+    endpoint.connect().await.context("cannot connect to the server")
 }
 
 /// Runs `work` on a runtime of its own.

@@ -56,8 +56,8 @@ async fn assert_seed(embedded: &Embedded, url: &str, seed: u64, folder: &Path) {
     };
     Ledger::migrate(url, 4).await.unwrap();
     let ledger = Ledger::new(&options).unwrap();
-    let writer = Writer::start(ledger.clone()).await.unwrap();
     let availability = Availability::new(embedded.redis_url().unwrap(), PREFIX).unwrap();
+    let writer = Writer::start(ledger.clone(), availability.clone()).await.unwrap();
     let (health, _drain) = Health::start(ledger.clone(), availability);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = format!("http://{}", listener.local_addr().unwrap());

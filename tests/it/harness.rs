@@ -3,12 +3,15 @@
 pub mod binary;
 pub mod databases;
 pub mod errors;
+pub mod liar;
 pub mod mixture;
 pub mod movements;
 pub mod private_redis;
 pub mod proxy;
 pub mod raw;
+pub mod raw_redis;
 pub mod redis;
 pub mod reservations;
+pub mod seed;
 pub mod server;
 pub mod web;

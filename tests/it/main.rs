@@ -6,6 +6,7 @@ mod documents;
 mod embedded;
 mod failures;
 mod harness;
+mod oversell;
 mod redis_layer;
 mod replays;
 mod services;

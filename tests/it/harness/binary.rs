@@ -11,6 +11,7 @@ use tonic::transport::Channel as Connection;
 
 use crate::harness::{
     databases,
+    redis::Redis,
     server::{connect, eventually},
 };
 
@@ -24,8 +25,8 @@ pub struct Binary {
 impl Binary {
     /// Starts it on a database that was migrated, and waits until it answers.
     pub async fn start(database_url: &str) -> Binary {
-        let redis_url = databases::redis_url().await;
-        let settings = ["--database-url", database_url, "--redis-url", &*redis_url];
+        let redis = Redis::of_this_run().reach(&databases::redis_url().await).await;
+        let settings = ["--database-url", database_url, "--redis-url", &redis.url];
         Binary::start_with(&settings).await
     }
 

@@ -19,6 +19,8 @@ use stockroom::{
 };
 use tokio::time::Instant;
 
+use crate::harness::redis::nowhere;
+
 /// Who reports, unless a test says otherwise.
 pub const SOURCE: &str = "till-1";
 
@@ -60,7 +62,7 @@ impl Mixture {
         let shops = shops(&ledger).await;
         let web = Channel { channel_id: "web".to_owned(), name: "Web".to_owned() };
         ledger.put_channel(&web).await.unwrap();
-        let writer = Writer::start(ledger.clone()).await.unwrap();
+        let writer = Writer::start(ledger.clone(), nowhere()).await.unwrap();
         let now = Timestamp(jiff::Timestamp::now().as_microsecond());
         Mixture { ledger, writer, shops, now }
     }

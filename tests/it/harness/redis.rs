@@ -1,42 +1,59 @@
-//! Redis behind the back of the layer that owns it.
-#![expect(clippy::disallowed_types, reason = "looks at what the layer stores, and spoils it")]
+//! What the Redis of a server is like.
+#![expect(clippy::disallowed_methods, reason = "the suite runs with each of them")]
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::env;
 
-use redis::{Client, Value};
+use stockroom::availability::Availability;
 
-static PREFIXES: AtomicU32 = AtomicU32::new(0);
+use crate::harness::liar::Liar;
 
-/// A connection of its own for each command.
-pub struct Raw(Client);
+/// Nobody may listen there.
+const NOWHERE: &str = "redis://127.0.0.1:1/";
 
-impl Raw {
-    pub fn new(url: &str) -> Raw {
-        Raw(Client::open(url).unwrap())
-    }
-
-    pub async fn command(&self, words: &[&str]) -> Value {
-        self.try_command(words).await.expect("Redis answers")
-    }
-
-    pub async fn try_command(&self, words: &[&str]) -> Option<Value> {
-        let mut connection = self.0.get_multiplexed_async_connection().await.ok()?;
-        let (name, arguments) = words.split_first().unwrap();
-        redis::cmd(name).arg(arguments).query_async(&mut connection).await.ok()
-    }
-
-    /// What a command answers with one number.
-    pub async fn number(&self, words: &[&str]) -> i64 {
-        redis::from_redis_value(self.command(words).await).unwrap()
-    }
-
-    /// What a command answers with several texts.
-    pub async fn texts(&self, words: &[&str]) -> Vec<String> {
-        redis::from_redis_value(self.command(words).await).unwrap()
-    }
+/// A reservation layer that is away.
+pub fn nowhere() -> Availability {
+    Availability::new(NOWHERE, "test").unwrap()
 }
 
-/// A prefix of keys that nobody else uses.
-pub fn fresh_prefix() -> String {
-    format!("test-{}-{}", std::process::id(), PREFIXES.fetch_add(1, Ordering::Relaxed))
+/// Nothing in Redis may be needed for correctness: the suite passes with each of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redis {
+    /// As it should be.
+    Real,
+    /// There is none.
+    Absent,
+    /// It falsifies many of its answers.
+    Lying,
+}
+
+/// A Redis that a server was given.
+pub struct Reached {
+    /// Where the server finds it.
+    pub url: String,
+    /// What lies to it.
+    pub liar: Option<Liar>,
+}
+
+impl Redis {
+    /// What STOCKROOM_TEST_REDIS chooses: `real`, `absent` or `lying`. Default: real.
+    pub fn of_this_run() -> Redis {
+        match env::var("STOCKROOM_TEST_REDIS").as_deref() {
+            Ok("absent") => Redis::Absent,
+            Ok("lying") => Redis::Lying,
+            Ok("real") | Err(_) => Redis::Real,
+            Ok(other) => panic!("STOCKROOM_TEST_REDIS is real, absent or lying, not '{other}'"),
+        }
+    }
+
+    /// The way to the Redis at `url`.
+    pub async fn reach(self, url: &str) -> Reached {
+        match self {
+            Redis::Real => Reached { url: url.to_owned(), liar: None },
+            Redis::Absent => Reached { url: NOWHERE.to_owned(), liar: None },
+            Redis::Lying => {
+                let liar = Liar::start(url).await;
+                Reached { url: liar.url(url), liar: Some(liar) }
+            }
+        }
+    }
 }

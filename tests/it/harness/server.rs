@@ -27,7 +27,11 @@ use tokio::{
 };
 use tonic::transport::{Channel as Connection, Endpoint};
 
-use crate::harness::{databases, movements::put_request, redis::fresh_prefix};
+use crate::harness::{
+    databases,
+    movements::put_request,
+    redis::{self, Reached},
+};
 
 /// Who sends, where a test does not care.
 pub const SOURCE: &str = "till-1";
@@ -46,6 +50,8 @@ pub struct Server {
     pub database_url: String,
     /// Its ledger.
     pub ledger: Ledger,
+    /// Its Redis.
+    pub redis: Reached,
     connection: Connection,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -65,6 +71,12 @@ impl Server {
 
     /// Starts on a database that it reaches by another address than the tests.
     pub async fn start_through(database_url: &str, server_url: &str) -> Server {
+        let redis = redis::Redis::of_this_run().reach(&databases::redis_url().await).await;
+        Server::start_with(database_url, server_url, redis).await
+    }
+
+    /// Starts with a Redis of the test's choice.
+    pub async fn start_with(database_url: &str, server_url: &str, redis: Reached) -> Server {
         let options = Options {
             url: server_url.to_owned(),
             writers_max: 4,
@@ -72,9 +84,9 @@ impl Server {
             acquire_timeout: ACQUIRE_TIMEOUT,
         };
         let ledger = Ledger::new(&options).unwrap();
-        let writer = Writer::start(ledger.clone()).await.unwrap();
-        let availability =
-            Availability::new(&databases::redis_url().await, &fresh_prefix()).unwrap();
+        let prefix = database_url.rsplit('/').next().unwrap_or_default();
+        let availability = Availability::new(&redis.url, prefix).unwrap();
+        let writer = Writer::start(ledger.clone(), availability.clone()).await.unwrap();
         let (health, drain) = Health::start(ledger.clone(), availability);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -92,7 +104,8 @@ impl Server {
             drop(drain);
         });
         let connection = connect(address);
-        Server { address, database_url: database_url.to_owned(), ledger, connection, stop, serving }
+        let database_url = database_url.to_owned();
+        Server { address, database_url, ledger, redis, connection, stop, serving }
     }
 
     /// Stops in good order.

@@ -23,7 +23,7 @@ use stockroom::{
 
 use crate::harness::{
     databases,
-    redis::{Raw, fresh_prefix},
+    raw_redis::{Raw, fresh_prefix},
 };
 
 /// The partition of most tests.

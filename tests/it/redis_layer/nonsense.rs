@@ -187,7 +187,7 @@ async fn while_redis_is_away_calls_fail_at_once_and_then_it_is_found_again() {
     }
     assert!(kinds.iter().all(|kind| *kind == Kind::Away), "{kinds:?}");
     assert!(begin.elapsed() < Duration::from_secs(5), "1,000 calls took {:?}", begin.elapsed());
-    redis.run().await;
+    redis.start_again().await;
     let reading =
         eventually("it is found again", || async { layer.redis.read(&[key(1)], None).await.ok() })
             .await;

@@ -105,11 +105,10 @@ async fn the_checkpoint_of_an_old_snapshot_goes_back_with_its_rows() {
     let mut redis = PrivateRedis::start().await;
     let layer = Layer::on(&redis.url());
     layer.fill(&[(1, 10, 0)]).await;
-    redis.save().await;
+    redis.keep_snapshot().await;
     let rows = [row(1, 11, 9, 0)];
     assert!(layer.advance(10, 11, None, Effects { rows: &rows, ..Effects::default() }).await);
-    redis.kill();
-    redis.run().await;
+    redis.restart_from_snapshot().await;
     let state =
         eventually("it is found again", || async { layer.redis.states(&[PARTITION]).await.ok() })
             .await;
