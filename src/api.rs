@@ -5,6 +5,7 @@
 //! refusals into statuses, and `layer` gives every call its deadline and every error its details.
 #![expect(clippy::disallowed_types, reason = "this is where gRPC lives")]
 
+mod availability;
 mod error;
 pub mod health;
 mod layer;
@@ -28,14 +29,17 @@ use crate::{
         health::Health,
         layer::MannersLayer,
         proto::{
+            availability_service_server::AvailabilityServiceServer,
             ledger_service_server::LedgerServiceServer,
             movement_service_server::MovementServiceServer,
             network_service_server::NetworkServiceServer,
             reservation_service_server::ReservationServiceServer,
         },
     },
+    availability::Availability,
     feed::steps::Steps,
     ledger::Ledger,
+    reads::Reads,
     writer::Writer,
 };
 
@@ -51,6 +55,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 pub struct Api {
     ledger: Ledger,
     writer: Writer,
+    reads: Reads,
     steps: Steps,
     stopped: watch::Receiver<bool>,
 }
@@ -58,8 +63,14 @@ pub struct Api {
 impl Api {
     /// The services over a ledger and its writer. Once `stopped` is true, streams end after what they
     /// have taken.
-    pub fn new(ledger: Ledger, writer: Writer, stopped: watch::Receiver<bool>) -> Api {
-        Api { steps: Steps::new(ledger.clone()), ledger, writer, stopped }
+    pub fn new(
+        ledger: Ledger,
+        availability: Availability,
+        writer: Writer,
+        stopped: watch::Receiver<bool>,
+    ) -> Api {
+        let reads = Reads::new(ledger.clone(), availability);
+        Api { steps: Steps::new(ledger.clone()), reads, ledger, writer, stopped }
     }
 }
 
@@ -88,6 +99,7 @@ pub async fn run(
         .add_service(health.service())
         .add_service(MovementServiceServer::new(api.clone()))
         .add_service(LedgerServiceServer::new(api.clone()))
+        .add_service(AvailabilityServiceServer::new(api.clone()))
         .add_service(NetworkServiceServer::new(api.clone()))
         .add_service(ReservationServiceServer::new(api));
     // A descriptor set that this build compiled itself cannot fail to be read; without it there is no

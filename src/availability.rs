@@ -9,6 +9,7 @@
 
 pub mod admit;
 mod connection;
+pub mod explain;
 pub mod fault;
 pub mod hold;
 mod keys;

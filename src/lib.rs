@@ -44,6 +44,7 @@ pub mod config;
 pub mod embedded;
 pub mod feed;
 pub mod ledger;
+pub mod reads;
 pub mod stock;
 pub mod telemetry;
 pub mod writer;

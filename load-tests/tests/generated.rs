@@ -58,11 +58,11 @@ async fn assert_seed(embedded: &Embedded, url: &str, seed: u64, folder: &Path) {
     let ledger = Ledger::new(&options).unwrap();
     let availability = Availability::new(embedded.redis_url().unwrap(), PREFIX).unwrap();
     let writer = Writer::start(ledger.clone(), availability.clone()).await.unwrap();
-    let (health, _drain) = Health::start(ledger.clone(), availability);
+    let (health, _drain) = Health::start(ledger.clone(), availability.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = format!("http://{}", listener.local_addr().unwrap());
     let until = async move { drop(stopped.clone().wait_for(|stopped| *stopped).await) };
-    let api = Api::new(ledger.clone(), writer, stop.subscribe());
+    let api = Api::new(ledger.clone(), availability, writer, stop.subscribe());
     let serving = tokio::spawn(api::run(listener, until, api, health));
 
     let import = ["stockroom", "import", "csv", file.to_str().unwrap(), "--addr", &addr];

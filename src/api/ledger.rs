@@ -284,7 +284,7 @@ impl Api {
         place.ok_or_else(|| unknown("location", "location_id", location_id))
     }
 
-    async fn item_no(&self, sku: &str) -> Result<Option<ItemNo>, Status> {
+    pub(crate) async fn item_no(&self, sku: &str) -> Result<Option<ItemNo>, Status> {
         let directory = self.ledger.directory();
         if directory.known().item(sku).is_none() {
             directory.find_items(&[sku]).await?;

@@ -1,6 +1,6 @@
 //! ReservationService: holds, reservations, and their way to the customer.
 
-mod asked;
+pub(crate) mod asked;
 mod holds;
 mod list;
 mod pick;

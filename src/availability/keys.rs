@@ -3,8 +3,9 @@
 use std::{borrow::Cow, fmt};
 
 use crate::{
-    availability::pack::Packer,
+    availability::{fault::Nonsense, pack::Packer},
     stock::{
+        hash::Digest,
         hold::HoldId,
         ids::{ItemNo, LocationNo, Partition, Place, PositionKey},
     },
@@ -80,6 +81,21 @@ pub(super) fn field_of(item: ItemNo) -> i32 {
 /// The field of a hold.
 pub(super) fn hold_field(id: HoldId) -> String {
     format!("{}.{:032x}", id.place.location.0, id.digest.0)
+}
+
+/// The hold that a field of a partition is about.
+pub(super) fn hold_of(partition: Partition, field: &str) -> Result<HoldId, Nonsense> {
+    let parse = || {
+        let (location, digest) = field.split_once('.')?;
+        let place = Place { partition, location: LocationNo(location.parse().ok()?) };
+        Some(HoldId { place, digest: Digest(u128::from_str_radix(digest, 16).ok()?) })
+    };
+    parse().ok_or(Nonsense("a hold was expected"))
+}
+
+/// The name under which the scripts count what is held of a position.
+pub(super) fn position_name(key: PositionKey) -> String {
+    format!("{}:{}", key.place.location.0, key.item.0)
 }
 
 impl fmt::Display for Key<'_> {

@@ -8,7 +8,7 @@ use crate::{
     availability::{
         Availability, Bucket, Checkpoint, Row, SHARED_HOLDS,
         fault::{Fault, Nonsense},
-        keys::{KeyName, field_of},
+        keys::{KeyName, field_of, position_name},
         pack::{Packer, Unpacker},
         packed, parts,
         read::RawRow,
@@ -295,11 +295,6 @@ fn read_holds_page(partition: Partition, answer: &Value) -> Result<HoldsPage, No
     })?;
     from.end()?;
     Ok(HoldsPage { next, mended, positions })
-}
-
-/// The name under which the scripts count what is held of a position.
-fn position_name(key: PositionKey) -> String {
-    format!("{}:{}", key.place.location.0, key.item.0)
 }
 
 fn position_of(partition: Partition, name: &str) -> Option<PositionKey> {

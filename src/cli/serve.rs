@@ -49,7 +49,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
             Ledger::migrate(&databases.database_url, config.partitions).await?;
         }
         let writer = start_writer(&ledger, &availability, &stopped).await?;
-        let (mut health, drain) = Health::start(ledger.clone(), availability);
+        let (mut health, drain) = Health::start(ledger.clone(), availability.clone());
         health.ready().await;
         if databases.embedded.is_some() {
             let Databases { database_url, redis_url, .. } = &databases;
@@ -68,7 +68,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         let refresh = tokio::spawn(refresh(ledger.clone()));
         let sweeper = Sweeper::start(&writer);
         tracing::info!(address = %listener.local_addr()?, "listening");
-        let api = Api::new(ledger.clone(), writer.clone(), stopped.clone());
+        let api = Api::new(ledger.clone(), availability, writer.clone(), stopped.clone());
         let serving = api::run(listener, wait(stopped.clone()), api, health);
         drain_after(serving, stopped.clone(), &config, || drain.begin()).await?;
         refresh.abort();

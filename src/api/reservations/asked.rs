@@ -127,7 +127,7 @@ pub(super) fn basket(
 }
 
 /// Which reservation; one that we never named cannot exist.
-pub(super) fn reservation_id(text: &str) -> Result<ReservationId, Status> {
+pub(crate) fn reservation_id(text: &str) -> Result<ReservationId, Status> {
     if !is_identifier(text) {
         return Err(invalid("RESERVATION_ID_INVALID", "reservation_id", IDENTIFIER));
     }
@@ -147,7 +147,7 @@ pub(super) fn hold_id(text: &str) -> Result<HoldId, Status> {
     text.parse().map_err(|_| unknown())
 }
 
-pub(super) fn optional_hold_id(text: &str) -> Result<Option<HoldId>, Status> {
+pub(crate) fn optional_hold_id(text: &str) -> Result<Option<HoldId>, Status> {
     if text.is_empty() { Ok(None) } else { hold_id(text).map(Some) }
 }
 

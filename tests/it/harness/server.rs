@@ -87,11 +87,11 @@ impl Server {
         let prefix = database_url.rsplit('/').next().unwrap_or_default();
         let availability = Availability::new(&redis.url, prefix).unwrap();
         let writer = Writer::start(ledger.clone(), availability.clone()).await.unwrap();
-        let (health, drain) = Health::start(ledger.clone(), availability);
+        let (health, drain) = Health::start(ledger.clone(), availability.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let api = Api::new(ledger.clone(), writer.clone(), stopped.clone());
+        let api = Api::new(ledger.clone(), availability, writer.clone(), stopped.clone());
         let sweeper = Sweeper::start(&writer);
         let serving = tokio::spawn(async move {
             let mut shutdown = stopped;

@@ -1,0 +1,292 @@
+//! AvailabilityService: what may still be promised.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use crate::{
+    api::{
+        Api,
+        error::{invalid, unknown},
+        proto::{
+            self, AvailabilityCause, AvailabilityTerm, CheckAvailabilityRequest,
+            CheckAvailabilityResponse, ExplainAvailabilityRequest, ExplainAvailabilityResponse,
+            availability_service_server::AvailabilityService,
+        },
+        reservations::asked::{optional_hold_id, reservation_id},
+        token::Token,
+        wire::{duration_in, time_out},
+    },
+    availability::explain::HeldUnits,
+    ledger::directory::Known,
+    reads::{Question, Stock},
+    stock::{
+        channel_policy::Policy,
+        hold::HoldId,
+        ids::{ItemNo, PositionKey, is_identifier, is_sku},
+        policy,
+        reservation::Reservation,
+        time::{Micros, SECOND},
+    },
+};
+
+/// Item codes of one call.
+const SKUS_MAX: usize = 10_000;
+/// Items times locations of one call: the answer must fit into a message.
+const PAIRS_MAX: usize = 20_000;
+/// How old an answer may be where the caller does not say.
+const AGE_US_DEFAULT: Micros = SECOND;
+/// The most that a caller may allow.
+const AGE_US_MAX: Micros = 3_600 * SECOND;
+/// Rows that an explanation names of one term.
+const CAUSES_MAX: usize = 100;
+
+#[tonic::async_trait]
+impl AvailabilityService for Api {
+    async fn check_availability(
+        &self,
+        request: Request<CheckAvailabilityRequest>,
+    ) -> Result<Response<CheckAvailabilityResponse>, Status> {
+        let sent = request.into_inner();
+        let age_us_max = max_staleness(sent.max_staleness)?;
+        let token = min_token(&sent.min_token)?;
+        let own_hold = optional_hold_id(&sent.hold_id)?;
+        let policy = self.policy(&sent.channel_id).await?;
+        let own = self.own_reservation(&sent.reservation_id).await?;
+        let pairs = self.pairs(sent.skus, sent.location_ids).await?;
+        let question = Question {
+            keys: &pairs.keys,
+            own: own_hold,
+            seen: token.as_ref().map(|token| (token.epoch, &token.seqs)),
+            age_us_max,
+        };
+        let answer = self.reads.stock(question).await?;
+        Ok(Response::new(CheckAvailabilityResponse {
+            availability: pairs.told(&answer.stock, &policy, own.as_ref()),
+            as_of: Some(time_out(answer.as_of)),
+            degraded: answer.degraded,
+        }))
+    }
+
+    async fn explain_availability(
+        &self,
+        request: Request<ExplainAvailabilityRequest>,
+    ) -> Result<Response<ExplainAvailabilityResponse>, Status> {
+        let sent = request.into_inner();
+        let policy = self.policy(&sent.channel_id).await?;
+        let place = self.place(&sent.location_id).await?;
+        check_sku(&sent.sku, "sku")?;
+        let item = self.item_no(&sent.sku).await?;
+        let item = item.ok_or_else(|| unknown("item", "sku", &sent.sku))?;
+        let key = PositionKey { place, item };
+        let question = Question { keys: &[key], own: None, seen: None, age_us_max: AGE_US_DEFAULT };
+        let answer = self.reads.stock(question).await?;
+        let stock = answer.stock.first().copied().unwrap_or_default();
+        let promises = self.ledger.promises(key, CAUSES_MAX as i64 + 1).await?;
+        let holds = self.reads.availability().holds_of(key, CAUSES_MAX + 1).await;
+        let position = self.ledger.positions(&[key]).await?.remove(&key).unwrap_or_default();
+        let terms = vec![
+            sellable_term(&stock),
+            reserved_term(&stock, item, &promises),
+            held_term(&stock, &holds.unwrap_or_default()),
+            buffer_term(&stock, &policy, sent.channel_id),
+        ];
+        let buffer = policy.buffer;
+        Ok(Response::new(ExplainAvailabilityResponse {
+            terms,
+            sum: policy::headroom(stock.sellable, stock.reserved, stock.held, buffer),
+            available: stock.available(0, buffer),
+            shortfall: (stock.reserved - stock.sellable).max(0),
+            version: stock.seq as u64,
+            doubtful: position.doubtful_at.is_some(),
+            as_of: Some(time_out(answer.as_of)),
+            degraded: answer.degraded,
+        }))
+    }
+}
+
+/// Every item at every location, those that are known first looked up.
+struct Pairs {
+    skus: Vec<String>,
+    location_ids: Vec<String>,
+    /// Of each pair, location by location, where it is in `keys`; `None`: nobody has heard of it.
+    indices: Vec<Option<usize>>,
+    keys: Vec<PositionKey>,
+}
+
+impl Pairs {
+    fn new(known: &Known, skus: Vec<String>, location_ids: Vec<String>) -> Pairs {
+        let items: Vec<_> = skus.iter().map(|sku| known.item(sku).map(|item| item.item)).collect();
+        let (mut indices, mut keys) = (Vec::new(), Vec::new());
+        indices.reserve_exact(skus.len() * location_ids.len());
+        for location_id in &location_ids {
+            let place = known.place(location_id);
+            for item in &items {
+                let key = place.zip(*item).map(|(place, item)| PositionKey { place, item });
+                indices.push(key.map(|key| {
+                    keys.push(key);
+                    keys.len() - 1
+                }));
+            }
+        }
+        Pairs { skus, location_ids, indices, keys }
+    }
+
+    fn told(
+        &self,
+        stock: &[Stock],
+        policy: &Policy,
+        own: Option<&Reservation>,
+    ) -> Vec<proto::Availability> {
+        let pairs = self.location_ids.iter().flat_map(|location_id| {
+            self.skus.iter().map(move |sku| (location_id.clone(), sku.clone()))
+        });
+        let tell = |((location_id, sku), index): ((String, String), &Option<usize>)| {
+            let found = index.and_then(|index| Some((self.keys.get(index)?, stock.get(index)?)));
+            let (available, version) = found.map_or((0, 0), |(key, stock)| {
+                let own = own.filter(|own| own.id.place == key.place);
+                let own = own.map_or(0, |own| own.reserved(key.item));
+                (stock.available(own, policy.buffer), stock.seq)
+            });
+            let known = version > 0;
+            proto::Availability { sku, location_id, available, version: version as u64, known }
+        };
+        pairs.zip(&self.indices).map(tell).collect()
+    }
+}
+
+impl Api {
+    /// The policy of a channel; an empty name is none.
+    async fn policy(&self, channel_id: &str) -> Result<Arc<Policy>, Status> {
+        if channel_id.is_empty() {
+            return Ok(Arc::default());
+        }
+        if !is_identifier(channel_id) {
+            let rule = "must match [A-Za-z0-9._:/-]{1,64}";
+            return Err(invalid("IDENTIFIER_INVALID", "channel_id", rule));
+        }
+        let directory = self.ledger.directory();
+        let known =
+            || directory.known().known_channel(channel_id).map(|known| Arc::clone(&known.policy));
+        if let Some(policy) = known() {
+            return Ok(policy);
+        }
+        directory.find_channels(&[channel_id]).await?;
+        known().ok_or_else(|| unknown("channel", "channel_id", channel_id))
+    }
+
+    /// A reservation that does not count against its owner; an empty name is none.
+    async fn own_reservation(&self, id: &str) -> Result<Option<Reservation>, Status> {
+        match id.is_empty() {
+            true => Ok(None),
+            false => Ok(self.ledger.reservation(&reservation_id(id)?).await?),
+        }
+    }
+
+    async fn pairs(
+        &self,
+        skus: Vec<String>,
+        mut location_ids: Vec<String>,
+    ) -> Result<Pairs, Status> {
+        if !(1..=SKUS_MAX).contains(&skus.len()) {
+            return Err(invalid("SKUS_INVALID", "skus", "must be 1 to 10,000"));
+        }
+        skus.iter().try_for_each(|sku| check_sku(sku, "skus"))?;
+        let directory = self.ledger.directory();
+        if location_ids.is_empty() {
+            directory.refresh().await?;
+            let known = directory.known();
+            location_ids.extend(known.locations().map(|known| known.location_id.to_string()));
+            location_ids.sort_unstable();
+        }
+        if location_ids.len().saturating_mul(skus.len()) > PAIRS_MAX {
+            let rule = "must be at most 20,000 together with the locations";
+            return Err(invalid("SKUS_INVALID", "skus", rule));
+        }
+        if !location_ids.iter().all(|id| is_identifier(id)) {
+            let rule = "must match [A-Za-z0-9._:/-]{1,64}";
+            return Err(invalid("LOCATION_ID_INVALID", "location_ids", rule));
+        }
+        let (unknown_skus, unknown_locations) = {
+            let known = directory.known();
+            let skus = skus.iter().filter(|sku| known.item(sku).is_none());
+            let locations = location_ids.iter().filter(|id| known.place(id).is_none());
+            (
+                skus.map(String::as_str).collect::<Vec<_>>(),
+                locations.map(String::as_str).collect::<Vec<_>>(),
+            )
+        };
+        if !unknown_skus.is_empty() {
+            directory.find_items(&unknown_skus).await?;
+        }
+        if !unknown_locations.is_empty() {
+            directory.find_locations(&unknown_locations).await?;
+        }
+        let known = directory.known();
+        Ok(Pairs::new(&known, skus, location_ids))
+    }
+}
+
+fn check_sku(sku: &str, field: &str) -> Result<(), Status> {
+    let rule = "must match [A-Za-z0-9._:/-]{1,64} with single inner spaces at most";
+    if is_sku(sku) { Ok(()) } else { Err(invalid("SKU_INVALID", field, rule)) }
+}
+
+fn max_staleness(sent: Option<prost_types::Duration>) -> Result<Micros, Status> {
+    let Some(sent) = sent else { return Ok(AGE_US_DEFAULT) };
+    let micros = duration_in(sent).filter(|micros| (0..=AGE_US_MAX).contains(micros));
+    micros.ok_or_else(|| invalid("FIELD_INVALID", "max_staleness", "must be 0 to 1 h"))
+}
+
+fn min_token(sent: &str) -> Result<Option<Token>, Status> {
+    if sent.is_empty() {
+        return Ok(None);
+    }
+    let token = Token::decode(sent);
+    let rule = "is not one that a write returned";
+    token.map(Some).ok_or_else(|| invalid("TOKEN_INVALID", "min_token", rule))
+}
+
+fn cause(kind: &str, id: String, quantity: i64) -> AvailabilityCause {
+    AvailabilityCause { kind: kind.to_owned(), id, quantity, expires_at: None }
+}
+
+fn term(term: &str, quantity: i64, mut causes: Vec<AvailabilityCause>) -> AvailabilityTerm {
+    causes.sort_by_key(|cause| cause.quantity);
+    let truncated = causes.len() > CAUSES_MAX;
+    causes.truncate(CAUSES_MAX);
+    AvailabilityTerm { term: term.to_owned(), quantity, causes, truncated }
+}
+
+fn sellable_term(stock: &Stock) -> AvailabilityTerm {
+    let causes = vec![cause("position", stock.seq.to_string(), stock.sellable)];
+    term("sellable", stock.sellable, causes)
+}
+
+fn reserved_term(stock: &Stock, item: ItemNo, promises: &[Reservation]) -> AvailabilityTerm {
+    let causes = promises.iter().map(|made| {
+        // Who asked for a hold knows it by that name, wherever it is kept.
+        let held = made.held_as.map(|digest| HoldId { place: made.id.place, digest });
+        let (kind, id) = match held {
+            Some(hold) => ("hold", hold.to_string()),
+            None => ("reservation", made.id.to_string()),
+        };
+        let expires_at = Some(time_out(made.expires_at));
+        AvailabilityCause { expires_at, ..cause(kind, id, -made.reserved(item)) }
+    });
+    term("reserved", -stock.reserved, causes.collect())
+}
+
+fn held_term(stock: &Stock, holds: &[HeldUnits]) -> AvailabilityTerm {
+    let causes = holds.iter().map(|held| AvailabilityCause {
+        expires_at: Some(time_out(held.expires_at)),
+        ..cause("hold", held.id.to_string(), -held.units)
+    });
+    term("held", -stock.held, causes.collect())
+}
+
+fn buffer_term(stock: &Stock, policy: &Policy, channel_id: String) -> AvailabilityTerm {
+    let buffer = -policy.buffer.of(stock.sellable);
+    let causes = if buffer == 0 { Vec::new() } else { vec![cause("policy", channel_id, buffer)] };
+    term("buffer", buffer, causes)
+}
