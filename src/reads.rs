@@ -1,6 +1,8 @@
 //! Reads of what may still be promised: from Redis as long as it can say it, else from PostgreSQL, and
 //! the answer says so.
 
+pub mod nearest;
+
 use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;

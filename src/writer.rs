@@ -27,6 +27,7 @@ use tokio::{
 use crate::{
     availability::Availability,
     ledger::{Ledger, epoch::Head, fault::Fault},
+    reads::Reads,
     stock::{
         draft::Draft,
         ids::Partition,
@@ -55,6 +56,7 @@ pub struct Writer {
     ledger: Ledger,
     availability: Availability,
     stores: Stores,
+    reads: Reads,
     lanes: Arc<FxHashMap<Partition, Lane>>,
     wide: Arc<Semaphore>,
     resume_points: ResumePoints,
@@ -157,6 +159,7 @@ impl Writer {
             wide: Arc::new(Semaphore::new(WIDE_BATCHES_MAX)),
             resume_points: ResumePoints::start(ledger.clone()),
             pickup_secret: PickupSecret::new(&ledger.pickup_secret().await?),
+            reads: Reads::new(ledger.clone(), availability.clone()),
             ledger,
             availability,
             stores,

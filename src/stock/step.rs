@@ -113,6 +113,18 @@ pub enum ShortCause {
     Mismatch,
 }
 
+/// Another location that may take a promise over.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    /// Where.
+    pub to: Place,
+    /// What it needs there, as far as it could be seen without the lock: what the reservation layer
+    /// is asked for.
+    pub more: Vec<Wanted>,
+    /// What that location and the channel say.
+    pub terms: Arc<Terms>,
+}
+
 /// Which promise a change is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -150,14 +162,7 @@ pub enum Change {
         terms: Arc<Terms>,
     },
     /// To another location.
-    Move {
-        /// Where to.
-        to: Place,
-        /// What it needs there, as far as it could be seen without the lock.
-        more: Vec<Wanted>,
-        /// What that location and the channel say.
-        terms: Arc<Terms>,
-    },
+    Move(Elsewhere),
     /// Given up.
     Cancel {
         /// By whom.
@@ -166,7 +171,10 @@ pub enum Change {
     /// Its time is over.
     Expire,
     /// The store did not begin to pick in time.
-    Unanswered,
+    Unanswered {
+        /// Where it goes; `None`: it is rejected.
+        elsewhere: Option<Elsewhere>,
+    },
     /// A hold is given back.
     Release,
     /// The store begins to pick.
@@ -175,6 +183,8 @@ pub enum Change {
     ReportPick {
         /// Each item once.
         lines: Vec<Found>,
+        /// Where it goes if nothing at all was found; `None`: it is rejected then.
+        elsewhere: Option<Elsewhere>,
     },
     /// Everything is aside.
     MarkReady,
@@ -187,6 +197,19 @@ pub enum Change {
     },
     /// What is aside goes back.
     ReturnToShelf,
+}
+
+impl Change {
+    /// The other location that it may write to.
+    pub fn elsewhere(&self) -> Option<&Elsewhere> {
+        match self {
+            Change::Move(elsewhere) => Some(elsewhere),
+            Change::ReportPick { elsewhere, .. } | Change::Unanswered { elsewhere } => {
+                elsewhere.as_ref()
+            }
+            _ => None,
+        }
+    }
 }
 
 impl ShortCause {
@@ -219,7 +242,7 @@ impl Step {
     /// Every place whose ledger it writes to.
     pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
         let to = match &self.action {
-            Action::Change(_, Change::Move { to, .. }) => Some(*to),
+            Action::Change(_, change) => change.elsewhere().map(|elsewhere| elsewhere.to),
             _ => None,
         };
         [Some(self.place), to].into_iter().flatten()

@@ -20,7 +20,7 @@ use crate::{
         movement::Command,
         policy::Buffer,
         refusal::{Refusal, Short},
-        step::{Action, Change, Step, Wanted},
+        step::{Action, Change, Elsewhere, Step, Wanted},
         time::{Micros, SECOND, Timestamp},
     },
     telemetry,
@@ -197,7 +197,7 @@ fn wish(step: &Step) -> Option<Wish<'_>> {
             own: None,
             per_line: false,
         },
-        Action::Change(_, Change::Move { to, more, terms }) => Wish {
+        Action::Change(_, Change::Move(Elsewhere { to, more, terms })) => Wish {
             place: *to,
             lines: more,
             buffer: terms.policy.buffer,

@@ -183,18 +183,7 @@ impl Writer {
                 lines.map(|line| (line.item, line.quantity)).collect()
             }
         };
-        let directory = self.ledger.directory();
-        let items: Vec<_> = lines.iter().map(|(item, _)| *item).collect();
-        if items.iter().any(|item| directory.known().sku_of(*item).is_none()) {
-            directory.find_numbered_items(&items).await?;
-        }
-        let known = directory.known();
-        let wanted = |(item, quantity): (ItemNo, i64)| {
-            let sku = known.sku_of(item)?.to_string();
-            let stock_item = known.item(&sku).is_none_or(|item| item.stock_item);
-            Some(step::Wanted { item, sku, stock_item, quantity })
-        };
-        Ok(lines.into_iter().filter_map(wanted).collect())
+        self.named(&lines).await
     }
 
     async fn hold_in_redis(&self, asked: &Asked) -> Option<HoldAnswer> {

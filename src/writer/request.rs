@@ -11,6 +11,7 @@ use crate::{
         fault::Fault,
     },
     stock::{
+        channel_policy::Unanswered,
         hash::{Digest, StableHash},
         hold::HoldId,
         ids::{ChannelNo, ItemNo, Place},
@@ -19,7 +20,7 @@ use crate::{
         pickup::PickupSecret,
         refusal::Refusal,
         reservation::{CancelledBy, Reservation, ReservationId, Settlement},
-        step::{Action, Change, Create, Found, ShortCause, Step, Target, Wanted},
+        step::{Action, Change, Create, Elsewhere, Found, ShortCause, Step, Target, Wanted},
         terms::Terms,
         time::Micros,
     },
@@ -255,23 +256,12 @@ impl Writer {
             Wish::Move(location_id) => {
                 let to = self.location(&location_id).await?.place;
                 let (old, terms) = self.seen(id, to).await?;
-                Change::Move { to, more: left(&old), terms }
+                let more = self.named(&left(&old)).await?;
+                Change::Move(Elsewhere { to, more, terms })
             }
             Wish::Cancel(by) => Change::Cancel { by },
             Wish::StartPicking => Change::StartPicking,
-            Wish::ReportPick(found) => {
-                let named: Vec<_> =
-                    found.iter().map(|(sku, units, _)| (sku.clone(), *units)).collect();
-                let wanted = self.wanted(&named).await?;
-                let cause_of = |sku: &str| found.iter().find(|(named, ..)| named == sku);
-                let lines = wanted.into_iter().map(|line| Found {
-                    cause: cause_of(&line.sku).map_or(ShortCause::NotFound, |(.., cause)| *cause),
-                    item: line.item,
-                    sku: line.sku,
-                    found: line.quantity,
-                });
-                Change::ReportPick { lines: lines.collect() }
-            }
+            Wish::ReportPick(found) => self.picked(id, &found).await?,
             Wish::MarkReady => Change::MarkReady,
             Wish::Collect(lines, code) => {
                 let code = PickupSecret::normalised(&code);
@@ -336,6 +326,58 @@ impl Writer {
         }))
     }
 
+    /// What was found, and where the reservation goes if that is nothing and its channel says so.
+    async fn picked(
+        &self,
+        id: &ReservationId,
+        found: &[(String, i64, ShortCause)],
+    ) -> Result<Change, Denial> {
+        let named: Vec<_> = found.iter().map(|(sku, units, _)| (sku.clone(), *units)).collect();
+        let cause_of = |sku: &str| found.iter().find(|(named, ..)| named == sku);
+        let lines = self.wanted(&named).await?.into_iter().map(|line| Found {
+            cause: cause_of(&line.sku).map_or(ShortCause::NotFound, |(.., cause)| *cause),
+            item: line.item,
+            sku: line.sku,
+            found: line.quantity,
+        });
+        let lines = lines.collect();
+        let nothing = found.iter().all(|(_, units, _)| *units == 0);
+        let elsewhere = if nothing { self.elsewhere(id).await? } else { None };
+        Ok(Change::ReportPick { lines, elsewhere })
+    }
+
+    /// The nearest location that could take a reservation over, if its channel wants that.
+    pub(super) async fn elsewhere(&self, id: &ReservationId) -> Result<Option<Elsewhere>, Denial> {
+        let (old, terms) = self.seen(id, id.place).await?;
+        if terms.policy.unanswered != Unanswered::Move || !old.state.is_open() {
+            return Ok(None);
+        }
+        let left = left(&old);
+        let buffer = terms.policy.buffer;
+        let found = self.reads.nearest(id.place, &left, buffer, 1).await?;
+        let Some(nearby) = found.first() else { return Ok(None) };
+        let to = nearby.location.place;
+        let (more, terms) = (self.named(&left).await?, self.terms(to, old.channel).await?);
+        Ok(Some(Elsewhere { to, more, terms }))
+    }
+
+    /// Lines that are known by number.
+    pub(super) async fn named(&self, lines: &[(ItemNo, i64)]) -> Result<Vec<Wanted>, Denial> {
+        let directory = self.ledger.directory();
+        let items: Vec<_> = lines.iter().map(|(item, _)| *item).collect();
+        if items.iter().any(|item| directory.known().sku_of(*item).is_none()) {
+            directory.find_numbered_items(&items).await?;
+        }
+        let known = directory.known();
+        let wanted = |&(item, quantity): &(ItemNo, i64)| Wanted {
+            item,
+            sku: known.sku_of(item).map_or_else(String::new, |sku| sku.to_string()),
+            stock_item: true,
+            quantity,
+        };
+        Ok(lines.iter().map(wanted).collect())
+    }
+
     /// A reservation as it is without the lock, and what its channel may promise at a place.
     async fn seen(
         &self,
@@ -383,15 +425,9 @@ fn sum(known: &Known, lines: &[(String, i64)]) -> Vec<Wanted> {
 }
 
 /// What a reservation has not handed over yet.
-fn left(reservation: &Reservation) -> Vec<Wanted> {
+fn left(reservation: &Reservation) -> Vec<(ItemNo, i64)> {
     let lines = reservation.lines.iter().filter(|line| line.quantity > line.collected);
-    let wanted = lines.map(|line| Wanted {
-        item: line.item,
-        sku: String::new(),
-        stock_item: true,
-        quantity: line.quantity - line.collected,
-    });
-    wanted.collect()
+    lines.map(|line| (line.item, line.quantity - line.collected)).collect()
 }
 
 /// Names no reservation: numbers begin at 1.

@@ -1,7 +1,7 @@
 //! The sweeper: ends promises whose time is over, through the same path as every other write. What it
 //! finds is a hint; the machine judges again by the ledger's clock, so nothing ends early and one wins.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use tokio::{
     sync::oneshot,
@@ -21,7 +21,7 @@ use crate::{
         time::{Micros, SECOND, Timestamp},
     },
     telemetry,
-    writer::{DEADLINE_DEFAULT, Failure, Writer, decided, lane::Job},
+    writer::{DEADLINE_DEFAULT, Failure, Writer, decided, lane::Job, request::Denial},
 };
 
 /// Who ends promises.
@@ -85,8 +85,8 @@ async fn sweep_for_ever(writer: Writer, partition: Partition) {
             tokio::time::sleep(wait(now, &ahead)).await;
             continue;
         }
-        if let Err(failure) = writer.end(&over).await {
-            tracing::debug!(%failure, "what is due was not ended");
+        if let Err(denial) = writer.end(&over).await {
+            tracing::debug!(?denial, "what is due was not ended");
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -104,24 +104,50 @@ fn micros(duration: Duration) -> Micros {
 }
 
 impl Writer {
-    /// Ends everything that is due, in one batch.
-    async fn end(&self, due: &[Due]) -> Result<(), Failure> {
-        let caller = self.ledger.directory().source(SWEEPER).await;
-        let caller = caller.map_err(|fault| Failure::of(&fault, false))?;
-        let commands = due.iter().map(|due| Command::Step(Box::new(ending(caller, due))));
-        let partitions = due.iter().map(|due| due.id.place.partition).collect();
+    /// Ends everything that is due, as far as possible in one batch.
+    async fn end(&self, due: &[Due]) -> Result<(), Denial> {
+        let caller = self.ledger.directory().source(SWEEPER).await?;
+        let mut commands = Vec::with_capacity(due.len());
+        let mut ends = Vec::with_capacity(due.len());
+        for due in due {
+            if due.ends {
+                let step = ending(caller, due, "expire", Change::Expire);
+                commands.push(Command::Step(Box::new(step)));
+                ends.push(due);
+                continue;
+            }
+            let elsewhere = match self.elsewhere(&due.id).await {
+                Err(Denial::Refused(_)) => None,
+                found => found?,
+            };
+            let change = Change::Unanswered { elsewhere };
+            let step = ending(caller, due, "unanswered", change);
+            let command = Command::Step(Box::new(step));
+            match self.take(command, Instant::now() + DEADLINE_DEFAULT).await {
+                // Somebody else was quicker.
+                Ok(_) | Err(Denial::Refused(_)) => {}
+                Err(denial) => return Err(denial),
+            }
+        }
+        self.expire(commands, &ends).await?;
+        Ok(())
+    }
+
+    async fn expire(&self, commands: Vec<Command>, due: &[&Due]) -> Result<(), Failure> {
+        let partitions: BTreeSet<_> = due.iter().map(|due| due.id.place.partition).collect();
+        if partitions.is_empty() {
+            return Ok(());
+        }
         let (reply, answer) = oneshot::channel();
         let deadline = Instant::now() + DEADLINE_DEFAULT;
-        let job = Job { commands: commands.collect(), deadline, reply };
-        self.enqueue(partitions, job).await?;
+        self.enqueue(partitions, Job { commands, deadline, reply }).await?;
         let outcomes = decided(answer).await?.outcomes;
         for (due, outcome) in due.iter().zip(outcomes) {
             if let Some(Outcome::Stepped(ended)) = outcome
                 && ended.state == State::Expired
             {
-                telemetry::expired(Duration::from_micros(
-                    (ended.changed_at.0 - due.at.0).max(0).unsigned_abs(),
-                ));
+                let late_us = (ended.changed_at.0 - due.at.0).max(0).unsigned_abs();
+                telemetry::expired(Duration::from_micros(late_us));
             }
         }
         Ok(())
@@ -129,12 +155,8 @@ impl Writer {
 }
 
 /// A step whose key is derived from what it ends and when: however many servers try, one has an effect.
-fn ending(caller: SourceNo, due: &Due) -> Step {
-    let Due { id, ends, at } = due;
-    let (what, change) = match ends {
-        true => ("expire", Change::Expire),
-        false => ("unanswered", Change::Unanswered),
-    };
+fn ending(caller: SourceNo, due: &Due, what: &str, change: Change) -> Step {
+    let Due { id, at, .. } = due;
     let request_id = format!("{what}.{:x}.{:x}.{:x}", id.epoch, id.no, at.0);
     let mut hash = StableHash::new(what);
     hash.text(&id.to_string());

@@ -5,12 +5,20 @@ use tonic::Status;
 use crate::{
     api::{
         Api,
-        proto::*,
+        proto::{ProposedLocation, ReportPickResponse},
         reservations::{Answer, asked::Asked},
     },
-    stock::step::ShortCause,
+    stock::{
+        ids::ItemNo,
+        policy::Buffer,
+        reservation::{Reservation, ReservationId},
+        step::ShortCause,
+    },
     writer::request::Wish,
 };
+
+/// Locations that are proposed for what was not found.
+const PROPOSED_MAX: usize = 5;
 
 impl Api {
     pub(super) async fn pick(
@@ -18,9 +26,51 @@ impl Api {
         asked: Asked,
         lines: Vec<(String, i64, ShortCause)>,
     ) -> Result<ReportPickResponse, Status> {
+        let id = asked.id;
+        let before = self.ledger.reservation(&id).await?;
+        let missing = match &before {
+            Some(before) => self.missing(before, &lines).await?,
+            None => Vec::new(),
+        };
         let Answer { reservation, token, durability } =
             self.change(asked, Wish::ReportPick(lines)).await?;
-        let proposed_locations = Vec::new();
+        let proposed_locations = self.proposed(&id, &missing).await;
         Ok(ReportPickResponse { reservation, proposed_locations, token, durability })
+    }
+
+    /// What is about to be reported as missing.
+    async fn missing(
+        &self,
+        before: &Reservation,
+        lines: &[(String, i64, ShortCause)],
+    ) -> Result<Vec<(ItemNo, i64)>, Status> {
+        let mut missing = Vec::new();
+        for (sku, found, _) in lines {
+            let Some(item) = self.item_no(sku).await? else { continue };
+            let unpicked = before.reserved(item);
+            if *found < unpicked {
+                missing.push((item, unpicked - found));
+            }
+        }
+        Ok(missing)
+    }
+
+    /// A proposal is worth less than the answer that it comes with: without one it is still right.
+    async fn proposed(
+        &self,
+        id: &ReservationId,
+        missing: &[(ItemNo, i64)],
+    ) -> Vec<ProposedLocation> {
+        if missing.is_empty() {
+            return Vec::new();
+        }
+        let found = self.reads.nearest(id.place, missing, Buffer::default(), PROPOSED_MAX).await;
+        let found = found.unwrap_or_default().into_iter();
+        found
+            .map(|nearby| ProposedLocation {
+                location_id: nearby.location.location_id.to_string(),
+                distance_m: nearby.distance_m,
+            })
+            .collect()
     }
 }

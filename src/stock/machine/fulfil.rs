@@ -10,7 +10,7 @@ use crate::stock::{
     },
     refusal::Refusal,
     reservation::{Line, Reservation, State},
-    step::{Found, ShortCause, Step, Wanted},
+    step::{Elsewhere, Found, ShortCause, Step, Wanted},
 };
 
 const FROM_SHELF: (StockState, StockState) = (StockState::Sellable, StockState::Staged);
@@ -30,12 +30,14 @@ impl<'a> Machine<'a> {
         self.record(step, before, after, Vec::new())
     }
 
-    /// The reservation shrinks to what was found; nothing found at all is a rejection.
+    /// The reservation shrinks to what was found. Of which nothing was found at all goes elsewhere, if
+    /// it may and there is enough, or else is rejected.
     pub(super) fn report_pick(
         &mut self,
         step: &'a Step,
         before: Reservation,
         lines: &[Found],
+        elsewhere: Option<&Elsewhere>,
     ) -> Result<Reservation, Stop> {
         if !matches!(before.state, State::Reserved | State::Picking) {
             return Err(wrong_state(&before));
@@ -65,11 +67,18 @@ impl<'a> Machine<'a> {
                 postings.extend(missed(found.item, missing, found.cause));
             }
         }
-        if after.lines.iter().all(|line| line.quantity == 0) {
-            finish(&mut after, State::Rejected, cause);
-        } else {
+        if after.lines.iter().any(|line| line.quantity > 0) {
             collected_all(&mut after);
+            return self.record(step, before, after, postings);
         }
+        if let Some(elsewhere) = elsewhere {
+            let (before, after, postings) = (before.clone(), after.clone(), postings.clone());
+            match self.continue_at(step, before, after, postings, elsewhere) {
+                Err(Stop::Refused(_)) => {}
+                moved => return moved,
+            }
+        }
+        finish(&mut after, State::Rejected, cause);
         self.record(step, before, after, postings)
     }
 

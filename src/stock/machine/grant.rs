@@ -12,7 +12,7 @@ use crate::stock::{
     policy,
     refusal::{Refusal, Short},
     reservation::{CancelledBy, Line, Reservation, ReservationId, State},
-    step::{Create, Step, Wanted},
+    step::{Create, Elsewhere, Step, Wanted},
     terms::{Terms, Times},
     time::Micros,
 };
@@ -235,29 +235,36 @@ impl<'a> Machine<'a> {
         &mut self,
         step: &'a Step,
         before: Reservation,
-        to: Place,
-        terms: &Terms,
+        elsewhere: &Elsewhere,
     ) -> Result<Reservation, Stop> {
         if !before.state.is_open() {
             return Err(wrong_state(&before));
         }
-        if to == before.id.place {
+        if elsewhere.to == before.id.place {
             return Err(Refusal::SameLocation.into());
         }
+        let postings = release_all(&before, "");
+        let after = before.clone();
+        self.continue_at(step, before, after, postings, elsewhere)
+    }
+
+    /// Ends a promise by these postings and makes its successor, if there is enough for it.
+    pub(super) fn continue_at(
+        &mut self,
+        step: &'a Step,
+        before: Reservation,
+        mut after: Reservation,
+        postings: Vec<Posting>,
+        elsewhere: &Elsewhere,
+    ) -> Result<Reservation, Stop> {
+        let Elsewhere { to, terms, .. } = elsewhere;
+        let lines = self.grantable(*to, &left_of(&before), terms, false, |_| 0)?;
         let now = self.book.now;
-        let left = before.lines.iter().filter(|line| line.quantity > line.collected);
-        let wanted: Vec<_> = left
-            .map(|line| Wanted {
-                item: line.item,
-                sku: String::new(),
-                stock_item: true,
-                quantity: line.quantity - line.collected,
-            })
-            .collect();
-        let lines = self.grantable(to, &wanted, terms, false, |_| 0)?;
         let times = terms.times(now, before.settlement, None);
-        let no = self.next_seq(to.partition) + self.entries_ahead(&before, to);
-        let id = ReservationId { place: to, epoch: self.epoch(to), no };
+        let same_log = before.id.place.partition == to.partition;
+        let ahead = if same_log { postings.len().max(1) as i64 } else { 0 };
+        let no = self.next_seq(to.partition) + ahead;
+        let id = ReservationId { place: *to, epoch: self.epoch(*to), no };
         let successor = Reservation {
             id,
             state: State::Reserved,
@@ -273,21 +280,14 @@ impl<'a> Machine<'a> {
             version: no,
             ..before.clone()
         };
-        let mut after = Reservation { successor: Some(id), ..before.clone() };
+        after.successor = Some(id);
         finish(&mut after, State::Moved, &step.reason);
-        let postings = release_all(&before, "");
         self.record(step, before, after, postings)?;
         let reserved = reserve_all(&successor);
         let secondary = Flags::REQUEST.with(Flags::SECONDARY);
         self.post_all(step, &successor, &reserved, secondary);
         self.change_reservation(successor.clone());
         Ok(successor)
-    }
-
-    /// How many entries closing the old promise writes to the log of the new one first.
-    fn entries_ahead(&self, before: &Reservation, to: Place) -> i64 {
-        let same_log = before.id.place.partition == to.partition;
-        if same_log { release_all(before, "").len().max(1) as i64 } else { 0 }
     }
 
     pub(super) fn cancel(
@@ -322,17 +322,26 @@ impl<'a> Machine<'a> {
         self.close(step, before, State::Expired, "expired")
     }
 
-    /// The store did not begin in time.
+    /// The store did not begin in time: it goes elsewhere, if it may and there is enough, or else is
+    /// rejected.
     pub(super) fn unanswered(
         &mut self,
         step: &'a Step,
         before: Reservation,
+        elsewhere: Option<&Elsewhere>,
     ) -> Result<Reservation, Stop> {
         if before.state != State::Reserved {
             return Err(wrong_state(&before));
         }
         if before.answer_by.is_none_or(|answer_by| self.book.now < answer_by) {
             return Err(Refusal::NotDue.into());
+        }
+        if let Some(elsewhere) = elsewhere {
+            let postings = release_all(&before, "unanswered");
+            match self.continue_at(step, before.clone(), before.clone(), postings, elsewhere) {
+                Err(Stop::Refused(_)) => {}
+                moved => return moved,
+            }
         }
         self.close(step, before, State::Rejected, "unanswered")
     }
@@ -373,6 +382,18 @@ pub(super) fn finish(reservation: &mut Reservation, state: State, reason: &str) 
     reservation.state = state;
     reservation.answer_by = None;
     reason.clone_into(&mut reservation.reason);
+}
+
+/// What a reservation has not handed over yet.
+fn left_of(reservation: &Reservation) -> Vec<Wanted> {
+    let lines = reservation.lines.iter().filter(|line| line.quantity > line.collected);
+    let wanted = lines.map(|line| Wanted {
+        item: line.item,
+        sku: String::new(),
+        stock_item: true,
+        quantity: line.quantity - line.collected,
+    });
+    wanted.collect()
 }
 
 fn reserve_all(reservation: &Reservation) -> Vec<Posting> {

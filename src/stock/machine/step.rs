@@ -99,12 +99,16 @@ impl<'a> Machine<'a> {
             }
             Change::Extend { ttl, terms } => self.extend(step, reservation, *ttl, terms),
             Change::ConfirmPayment { terms } => self.confirm_payment(step, reservation, terms),
-            Change::Move { to, terms, .. } => self.move_to(step, reservation, *to, terms),
+            Change::Move(elsewhere) => self.move_to(step, reservation, elsewhere),
             Change::Cancel { by } => self.cancel(step, reservation, *by),
             Change::Expire => self.expire(step, reservation),
-            Change::Unanswered => self.unanswered(step, reservation),
+            Change::Unanswered { elsewhere } => {
+                self.unanswered(step, reservation, elsewhere.as_ref())
+            }
             Change::StartPicking => self.start_picking(step, reservation),
-            Change::ReportPick { lines } => self.report_pick(step, reservation, lines),
+            Change::ReportPick { lines, elsewhere } => {
+                self.report_pick(step, reservation, lines, elsewhere.as_ref())
+            }
             Change::MarkReady => self.mark_ready(step, reservation),
             Change::Collect { lines, code_fits } => {
                 self.collect(step, reservation, lines, *code_fits)
