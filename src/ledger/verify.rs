@@ -8,6 +8,7 @@
 mod across;
 mod compare;
 mod fold;
+mod promise;
 mod read;
 
 use std::collections::HashMap;
@@ -95,11 +96,10 @@ impl Ledger {
         let mut heads = heads(&mut *self.reader().await?).await?;
         folds.extend(heads.iter().map(|head| Fold::new(head.partition)));
         self.advance_all(folds, &heads, progress).await?;
-        across::pair_up(folds)?;
-        let mut returned = across::returned(folds)?;
+        let mut across = across::join(folds)?;
         let mut suspects = Vec::with_capacity(folds.len());
         for fold in &mut *folds {
-            suspects.push(look_at_all(self, fold, &returned).await?);
+            suspects.push(look_at_all(self, fold, &across).await?);
         }
         for _ in 0..ROUNDS_MAX {
             let newer: i64 = heads.iter().map(|head| head.seq).sum();
@@ -110,11 +110,10 @@ impl Ledger {
                 break;
             }
             self.advance_all(folds, &heads, progress).await?;
-            across::pair_up(folds)?;
-            returned = across::returned(folds)?;
+            across = across::join(folds)?;
             for (fold, suspects) in folds.iter().zip(&mut suspects) {
                 let connection = &mut *self.reader().await?;
-                *suspects = look_again(connection, fold, &returned, suspects).await?.0;
+                *suspects = look_again(connection, fold, &across, suspects).await?.0;
             }
         }
         self.finish(folds, &suspects, progress).await
@@ -178,10 +177,10 @@ impl Ledger {
             }
         }
         progress(folds.iter().map(|fold| fold.seq as u64).sum());
-        across::pair_up(folds)?;
-        let returned = across::returned(folds)?;
+        let across = across::join(folds)?;
+        across::promised(folds)?;
         for (fold, suspects) in folds.iter().zip(suspects) {
-            let (_, first) = look_again(&mut snapshot, fold, &returned, suspects).await?;
+            let (_, first) = look_again(&mut snapshot, fold, &across, suspects).await?;
             if let Some(difference) = first {
                 return Err(Stop::Differs(difference));
             }
@@ -300,7 +299,7 @@ async fn nothing_outside(connection: &mut PgConnection, heads: &[Head]) -> Resul
         let next = read::next_partitions(connection, above).await?;
         let Some(partition) = next.into_iter().flatten().min() else { return Ok(()) };
         if !heads.iter().any(|head| head.partition.0 == partition) {
-            let tables = ["ledger_entry", "position", "request"].into_iter().zip(next);
+            let tables = read::TABLES.into_iter().zip(next);
             let found = tables.filter(|(_, next)| *next == Some(partition));
             let tables = found.map(|(table, _)| table).collect::<Vec<_>>().join(", ");
             let text = format!("{tables} partition={partition}: the partition has no head");
@@ -329,6 +328,17 @@ fn value_text(column: &str, value: Option<i64>) -> String {
         Some(moment) => moment.to_string(),
         None => value.to_string(),
     }
+}
+
+fn text(result: Result<(), Stop>) -> Result<(), String> {
+    match result {
+        Err(Stop::Differs(text)) => Err(text),
+        _ => Ok(()),
+    }
+}
+
+fn position_name(Partition(partition): Partition, (location, item): (i32, i32)) -> String {
+    format!("position partition={partition} location={location} item={item}")
 }
 
 fn entry_name(Partition(partition): Partition, seq: Seq) -> String {

@@ -3,6 +3,7 @@
 //! [`apply`] works on copies of what it changes and never on the book, so it may be run any number
 //! of times: when it meets something that was not read, it says so and is run again with more.
 
+mod close;
 mod consume;
 mod correct;
 mod fulfil;

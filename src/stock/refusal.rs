@@ -138,6 +138,9 @@ pub enum Refusal {
     /// It belongs to another reservation.
     #[error("the pickup code is not that of this reservation")]
     PickupCodeWrong,
+    /// No goods are set aside.
+    #[error("nothing is set aside for this reservation any more")]
+    NothingAside,
     /// The reservation has no such line.
     #[error("the reservation has no line of {sku:?}")]
     LineUnknown {
@@ -152,9 +155,6 @@ pub enum Refusal {
         /// What is left.
         left: i64,
     },
-    /// No goods are set aside.
-    #[error("nothing is set aside for this reservation any more")]
-    NothingAside,
     /// It is where it would be moved to.
     #[error("the reservation is at this location already")]
     SameLocation,
@@ -223,9 +223,9 @@ impl Refusal {
             | Refusal::HoldConsumed
             | Refusal::HoldElsewhere
             | Refusal::PickupCodeWrong
+            | Refusal::NothingAside
             | Refusal::LineUnknown { .. }
             | Refusal::LineExceeded { .. }
-            | Refusal::NothingAside
             | Refusal::SameLocation
             | Refusal::NotDue
             | Refusal::TtlExceeded { .. }
@@ -266,9 +266,9 @@ impl Refusal {
             Refusal::HoldConsumed => "HOLD_CONSUMED",
             Refusal::HoldElsewhere => "HOLD_ELSEWHERE",
             Refusal::PickupCodeWrong => "PICKUP_CODE_WRONG",
+            Refusal::NothingAside => "NOTHING_ASIDE",
             Refusal::LineUnknown { .. } => "LINE_UNKNOWN",
             Refusal::LineExceeded { .. } => "LINE_EXCEEDED",
-            Refusal::NothingAside => "NOTHING_ASIDE",
             Refusal::SameLocation => "SAME_LOCATION",
             Refusal::NotDue => "NOT_DUE",
             Refusal::TtlExceeded { .. } => "TTL_EXCEEDED",

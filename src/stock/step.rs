@@ -139,7 +139,7 @@ pub enum Target {
 pub enum Change {
     /// Other lines.
     Amend {
-        /// All of them.
+        /// All of them; with quantity 0, or not named, it is dropped.
         lines: Vec<Wanted>,
         /// What they add, as far as it could be seen without the lock: what the reservation layer
         /// is asked for.

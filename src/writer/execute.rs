@@ -183,7 +183,12 @@ async fn number_items(
 /// Items that appear with what a plan records: only these are given numbers, so that what is refused
 /// leaves nothing behind.
 fn new_items<'c>(commands: &'c [Command], outcomes: &[Outcome]) -> BTreeSet<&'c str> {
-    let movements = commands.iter().flat_map(Command::movements).zip(outcomes);
+    let mut outcomes = outcomes.iter();
+    let told = |command: &'c Command| {
+        let own: Vec<_> = outcomes.by_ref().take(command.outcomes()).collect();
+        command.movements().iter().zip(own)
+    };
+    let movements = commands.iter().flat_map(told);
     movements
         .filter(|(movement, outcome)| {
             movement.item.is_provisional() && matches!(outcome, Outcome::Recorded(_))

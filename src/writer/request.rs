@@ -242,7 +242,12 @@ impl Writer {
         Ok(match wish {
             Wish::Amend(lines) => {
                 let (old, terms) = self.seen(id, id.place).await?;
-                let lines = self.wanted(&lines).await?;
+                let mut lines = self.wanted(&lines).await?;
+                let dropped = old.lines.iter().map(|line| (line.item, 0));
+                let dropped: Vec<_> = dropped
+                    .filter(|(item, _)| !lines.iter().any(|line| line.item == *item))
+                    .collect();
+                lines.extend(self.named(&dropped).await?);
                 let more = lines.iter().cloned().filter_map(|mut line| {
                     line.quantity -= old.line(line.item).map_or(0, |old| old.quantity);
                     (line.quantity > 0).then_some(line)

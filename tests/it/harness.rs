@@ -14,4 +14,5 @@ pub mod redis;
 pub mod reservations;
 pub mod seed;
 pub mod server;
+pub mod steps;
 pub mod web;

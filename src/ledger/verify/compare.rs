@@ -10,10 +10,13 @@ use crate::{
         Ledger,
         verify::{
             PAGE_ROWS, Stop,
-            across::Returned,
+            across::Across,
             differs,
             fold::{Asked, Fold, PositionId, RequestId, Sums},
+            position_name,
+            promise::compare as promises,
             read::{self, PositionRow, RequestRow},
+            text,
         },
     },
     stock::{
@@ -27,11 +30,12 @@ use crate::{
 pub(super) struct Suspects {
     positions: Vec<PositionId>,
     requests: Vec<RequestId>,
+    reservations: Vec<Seq>,
 }
 
 impl Suspects {
     pub(super) fn len(&self) -> usize {
-        self.positions.len() + self.requests.len()
+        self.positions.len() + self.requests.len() + self.reservations.len()
     }
 }
 
@@ -39,7 +43,7 @@ impl Suspects {
 pub(super) async fn look_at_all(
     ledger: &Ledger,
     fold: &mut Fold,
-    returned: &Returned,
+    across: &Across,
 ) -> Result<Suspects, Stop> {
     let mut suspects = Suspects::default();
     let mut last = (i32::MIN, i32::MIN);
@@ -64,7 +68,7 @@ pub(super) async fn look_at_all(
         last = (row.digest, row.location);
         for row in rows {
             let id = (row.digest, row.location);
-            if request_differs(fold, returned, id, Some(&row)).is_err() {
+            if request_differs(fold, across, id, Some(&row)).is_err() {
                 suspects.requests.push(id);
             }
             fold.requests.entry(id).and_modify(|asked| asked.seen = true);
@@ -74,6 +78,7 @@ pub(super) async fn look_at_all(
     suspects.positions.extend(positions.map(|(id, _)| *id));
     let requests = fold.requests.iter().filter(|(_, asked)| !asked.seen);
     suspects.requests.extend(requests.map(|(id, _)| *id));
+    suspects.reservations = promises::look_at_all(ledger, fold, &across.successions).await?;
     Ok(suspects)
 }
 
@@ -81,7 +86,7 @@ pub(super) async fn look_at_all(
 pub(super) async fn look_again(
     connection: &mut PgConnection,
     fold: &Fold,
-    returned: &Returned,
+    across: &Across,
     suspects: &Suspects,
 ) -> Result<(Suspects, Option<String>), Stop> {
     let mut left = Suspects::default();
@@ -101,13 +106,17 @@ pub(super) async fn look_again(
         let rows = read::requests_of(connection, fold.partition, &digests).await?;
         let rows: FxHashMap<_, _> = by_id(rows, |row| (row.digest, row.location));
         for &id in ids {
-            if let Err(difference) = request_differs(fold, returned, id, rows.get(&id)) {
+            if let Err(difference) = request_differs(fold, across, id, rows.get(&id)) {
                 left.requests.push(id);
                 first = first.or(Some(difference));
             }
         }
     }
-    Ok((left, first))
+    let reservations = &suspects.reservations;
+    let (reservations, difference) =
+        promises::look_again(connection, fold, &across.successions, reservations).await?;
+    left.reservations = reservations;
+    Ok((left, first.or(difference)))
 }
 
 fn by_id<K: Eq + std::hash::Hash, R>(rows: Vec<R>, id: impl Fn(&R) -> K) -> FxHashMap<K, R> {
@@ -115,13 +124,10 @@ fn by_id<K: Eq + std::hash::Hash, R>(rows: Vec<R>, id: impl Fn(&R) -> K) -> FxHa
 }
 
 fn position_differs(fold: &Fold, id: PositionId, row: Option<&PositionRow>) -> Result<(), String> {
-    let name = || {
-        let (Partition(partition), (location, item)) = (fold.partition, id);
-        format!("position partition={partition} location={location} item={item}")
-    };
+    let name = || position_name(fold.partition, id);
     let sums = fold.positions.get(&id);
     let (row, sums) = both(row, sums, name)?;
-    let Sums { balances, reserved, seq, fact_at, .. } = sums;
+    let Sums { balances, reserved, seq, fact_at, doubtful_at, .. } = sums;
     let [sellable, staged, blocked, in_transit, expected] = *balances;
     let (count, folded) = sums.fold(&fold.corrections);
     let fact_at = fact_at.unwrap_or(Timestamp::Y2000);
@@ -134,6 +140,7 @@ fn position_differs(fold: &Fold, id: PositionId, row: Option<&PositionRow>) -> R
         ("reserved", Some(row.reserved), Some(*reserved)),
         ("seq", Some(row.seq), Some(*seq)),
         ("fact_at", Some(row.fact_at.0.0), Some(fact_at.0)),
+        ("doubtful_at", row.doubtful_at.map(|at| at.0.0), doubtful_at.map(|at| at.0)),
         ("count_at", row.count_at.map(|at| at.0.0), count.map(|(at, _)| at.0)),
         ("count_seq", row.count_seq, count.map(|(_, seq)| seq)),
         ("sellable", Some(row.sellable), Some(folded)),
@@ -143,7 +150,7 @@ fn position_differs(fold: &Fold, id: PositionId, row: Option<&PositionRow>) -> R
 
 fn request_differs(
     fold: &Fold,
-    returned: &Returned,
+    across: &Across,
     id: RequestId,
     row: Option<&RequestRow>,
 ) -> Result<(), String> {
@@ -157,7 +164,7 @@ fn request_differs(
         Some(seq) => fold.corrections.get(&seq).copied(),
         None => fold.waiting.get(&id).copied(),
     };
-    let returned = returned.get(&(fold.partition, id)).copied().filter(|units| *units != 0);
+    let returned = across.returned.get(&(fold.partition, id)).copied().filter(|units| *units != 0);
     let columns = [
         ("seq", row.seq, asked.seq),
         ("returned", row.returned, returned),
@@ -176,12 +183,5 @@ fn both<'r, R, F>(
         (Some(row), Some(folded)) => Ok((row, folded)),
         (None, _) => Err(format!("{}: row is missing", name())),
         (Some(_), None) => Err(format!("{}: no entry explains this row", name())),
-    }
-}
-
-fn text(result: Result<(), Stop>) -> Result<(), String> {
-    match result {
-        Err(Stop::Differs(text)) => Err(text),
-        _ => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     ledger::{
         rows::Stored,
-        verify::{Stop, differs, entry_name},
+        verify::{Stop, differs, entry_name, promise::Promises},
     },
     stock::{
         entry::{Entry, Flags, Legs},
@@ -41,6 +41,8 @@ pub(super) struct Fold {
     pub returns: Vec<LinkedReturn>,
     /// Halves of transfers whose other half was not looked for yet.
     pub halves: Vec<Half>,
+    /// Reservations.
+    pub promises: Promises,
 }
 
 /// What the entries of one position add up to.
@@ -51,6 +53,8 @@ pub(super) struct Sums {
     pub reserved: i64,
     pub seq: Seq,
     pub fact_at: Option<Timestamp>,
+    /// When a short pick made it doubtful, unless a count has settled it.
+    pub doubtful_at: Option<Timestamp>,
     /// Whether the stored row was found.
     pub seen: bool,
     /// Counts, and what all other facts add to SELLABLE.
@@ -107,6 +111,7 @@ impl Fold {
             waiting: FxHashMap::default(),
             returns: Vec::new(),
             halves: Vec::new(),
+            promises: Promises::default(),
         }
     }
 
@@ -139,6 +144,7 @@ impl Fold {
             ],
         )?;
         self.take_request(entry, sources)?;
+        self.promises.take(entry)?;
         self.take_references(entry);
         Ok(())
     }
@@ -156,7 +162,13 @@ impl Fold {
             let (name, no) = (entry_name(entry.partition, entry.seq), entry.source.0);
             return Err(Stop::Differs(format!("{name}: source {no} does not exist")));
         };
-        let id = request_id(source, &entry.key, entry.location.0);
+        let id = match entry.flags.has(Flags::REQUEST) {
+            true => {
+                let digest = Digest::of_request(source, &entry.key);
+                (Uuid::from_u128(digest.0), entry.location.0)
+            }
+            false => request_id(source, &entry.key, entry.location.0),
+        };
         let asked = self.requests.entry(id).or_default();
         if let Some(first) = asked.seq.replace(entry.seq) {
             let name = entry_name(entry.partition, entry.seq);
@@ -223,10 +235,18 @@ impl Sums {
         }
         self.reserved += entry.reserved_change;
         self.seq = entry.seq;
+        if entry.flags.has(Flags::DOUBTFUL) {
+            self.doubtful_at = Some(entry.recorded_at);
+        }
         let fact = Fact { at: entry.effective_at, seq: entry.seq, units: sellable };
         match entry.kind {
             Kind::Correct | Kind::CountVariance | Kind::ExpectVariance => return,
-            Kind::Count => self.counts.push(Fact { units: entry.quantity, ..fact }),
+            // Requests are no facts.
+            Kind::Reserve | Kind::Release | Kind::Step => return,
+            Kind::Count => {
+                self.counts.push(Fact { units: entry.quantity, ..fact });
+                self.doubtful_at = self.doubtful_at.filter(|since| *since > entry.effective_at);
+            }
             _ if sellable != 0 => self.changes.push(fact),
             _ => {}
         }

@@ -27,6 +27,7 @@ pub(super) struct PositionRow {
     pub reserved: i64,
     pub seq: i64,
     pub fact_at: At,
+    pub doubtful_at: Option<At>,
     pub count_at: Option<At>,
     pub count_seq: Option<i64>,
 }
@@ -56,7 +57,8 @@ macro_rules! select_positions {
         sqlx::query_as!(
             PositionRow,
             r#"select location, item, sellable, staged, blocked, in_transit, expected, reserved,
-                   seq, fact_at as "fact_at: At", count_at as "count_at: At", count_seq
+                   seq, fact_at as "fact_at: At", doubtful_at as "doubtful_at: At",
+                   count_at as "count_at: At", count_seq
                from position "# + $filter,
             $($argument),+
         )
@@ -89,22 +91,35 @@ pub(super) async fn heads(connection: &mut PgConnection) -> Result<Vec<HeadRow>,
     Ok(rows.into_iter().map(head).collect())
 }
 
-/// The lowest partition above `above` that each table has rows of: entries, positions, requests.
-/// A few steps down the primary keys, however many rows there are.
+/// The tables that [`next_partitions`] looks at, in order.
+pub(super) const TABLES: [&str; 6] = [
+    "ledger_entry",
+    "position",
+    "request",
+    "reservation",
+    "reservation_line",
+    "reservation_version",
+];
+
+/// The lowest partition above `above` that each of the tables has rows of. A few steps down the
+/// primary keys, however many rows there are.
 pub(super) async fn next_partitions(
     connection: &mut PgConnection,
     above: i16,
-) -> Result<[Option<i16>; 3], Fault> {
+) -> Result<[Option<i16>; 6], Fault> {
     let row = sqlx::query!(
         "select (select min(partition) from ledger_entry where partition > $1) as entry,
              (select min(partition) from position where partition > $1) as position,
-             (select min(partition) from request where partition > $1) as request",
+             (select min(partition) from request where partition > $1) as request,
+             (select min(partition) from reservation where partition > $1) as reservation,
+             (select min(partition) from reservation_line where partition > $1) as line,
+             (select min(partition) from reservation_version where partition > $1) as version",
         above,
     )
     .fetch_one(connection)
     .await
     .map_err(Fault::doing("look for rows outside of every partition"))?;
-    Ok([row.entry, row.position, row.request])
+    Ok([row.entry, row.position, row.request, row.reservation, row.line, row.version])
 }
 
 /// The partitions that locations belong to.

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use crate::stock::{
     book::HoldKey,
     entry::{Entry, Flags, Legs},
+    hold::HoldId,
     kind::{Kind, StockState},
     machine::{Machine, Posted, Stop, fulfil::collected_all},
     movement::Movement,
@@ -30,9 +31,8 @@ impl<'a> Machine<'a> {
         mut entry: Entry<'a>,
     ) -> Result<Posted, Stop> {
         let promise = self.promise(movement)?;
-        let known = promise.is_some() || self.is_elsewhere_held(movement)?;
         let consumed = promise.and_then(|before| consume(before, movement));
-        if known && (consumed.is_some() || movement.reservation().is_none()) {
+        if consumed.is_some() || self.is_elsewhere_held(movement)? {
             entry.flags = Flags(entry.flags.0 & !Flags::PROMISE_UNKNOWN.0);
         }
         let Some(consumed) = consumed else { return Ok(self.post(entry)) };
@@ -54,13 +54,12 @@ impl<'a> Machine<'a> {
             states: Some((StockState::Staged, StockState::Sellable)),
             quantity: aside,
             reserved_change: 0,
-            effective_at: self.book.now,
             flags: Flags::SECONDARY,
             ..entry.clone()
         };
         let posted = self.post(entry);
         if aside > 0 && !from_aside {
-            self.append(unpick);
+            self.post(unpick);
         }
         after.version = posted.at.seq;
         after.changed_at = self.book.now;
@@ -75,7 +74,7 @@ impl<'a> Machine<'a> {
             let found = self.reservation(id.at())?.filter(|found| found.id == id);
             return Ok(found.filter(|found| found.held_as.is_none()));
         }
-        let Some(id) = movement.hold() else { return Ok(None) };
+        let Some(id) = only_hold(movement) else { return Ok(None) };
         let used = self.hold(HoldKey::of(id))?;
         let held = used.held.map(|at| self.reservation(at)).transpose()?.flatten();
         Ok(held.filter(|held| held.id.place == movement.place))
@@ -83,12 +82,15 @@ impl<'a> Machine<'a> {
 
     /// Whether it names a hold that the ledger does not know, which then is the reservation layer's.
     fn is_elsewhere_held(&mut self, movement: &Movement) -> Result<bool, Stop> {
-        let Some(id) = movement.hold().filter(|_| movement.reservation().is_none()) else {
-            return Ok(false);
-        };
+        let Some(id) = only_hold(movement) else { return Ok(false) };
         let used = self.hold(HoldKey::of(id))?;
         Ok(used.held.is_none() && used.consumed_by.is_none() && !movement.hold_unknown)
     }
+}
+
+/// The hold that it names, if it names no reservation, which would go before.
+fn only_hold(movement: &Movement) -> Option<HoldId> {
+    movement.hold().filter(|_| movement.draft.reservation_id.is_empty())
 }
 
 /// What a sale of this size consumes: units set aside first, then units promised on the shelf. `None`:
@@ -111,6 +113,7 @@ fn consume(before: Reservation, movement: &Movement) -> Option<Consumed> {
     }
     line.picked += promised;
     line.collected += aside + promised;
+    after.answer_by = None;
     if expired && after.aside() == 0 {
         after.state = State::Collected;
     }

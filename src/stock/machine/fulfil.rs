@@ -5,7 +5,7 @@ use crate::stock::{
     kind::{Kind, StockState},
     machine::{
         Machine, Stop,
-        grant::finish,
+        close::finish,
         step::{Posting, wrong_state},
     },
     refusal::Refusal,
@@ -140,6 +140,7 @@ impl<'a> Machine<'a> {
             line.picked += quantity - aside;
             line.collected += quantity;
         }
+        after.answer_by = None;
         if expired && after.aside() == 0 {
             after.state = State::Collected;
         }

@@ -7,11 +7,13 @@ use crate::stock::{
     kind::Kind,
     machine::{
         Machine, Stop,
+        close::{finish, release_all},
+        fulfil::collected_all,
         step::{Posting, wrong_state},
     },
     policy,
     refusal::{Refusal, Short},
-    reservation::{CancelledBy, Line, Reservation, ReservationId, State},
+    reservation::{Line, Reservation, ReservationId, State},
     step::{Create, Elsewhere, Step, Wanted},
     terms::{Terms, Times},
     time::Micros,
@@ -28,10 +30,10 @@ impl<'a> Machine<'a> {
             let hold_id = create.hold.map_or_else(String::new, |hold| hold.to_string());
             return Err(Refusal::HoldUnknown { hold_id }.into());
         }
-        let hold = self.own_hold(step, create)?;
         if create.lines.iter().any(|line| !line.stock_item) {
             return Err(Refusal::NotAStockItem.into());
         }
+        let hold = self.own_hold(step, create)?;
         let own = |item| hold.as_ref().map_or(0, |hold| hold.reserved(item));
         create.terms.check_ttl(create.ttl, create.held_as.is_some())?;
         create.terms.check_cap(&create.lines)?;
@@ -151,9 +153,6 @@ impl<'a> Machine<'a> {
         ttl: Option<Micros>,
         terms: &Terms,
     ) -> Result<Reservation, Stop> {
-        if !matches!(before.state, State::Reserved | State::Picking | State::Held) {
-            return Err(wrong_state(&before));
-        }
         let increases: Vec<_> = wanted
             .iter()
             .filter(|line| before.line(line.item).is_none_or(|old| line.quantity > old.quantity))
@@ -162,11 +161,8 @@ impl<'a> Machine<'a> {
         if increases.iter().any(|line| !line.stock_item) {
             return Err(Refusal::NotAStockItem.into());
         }
-        if !increases.is_empty() {
-            terms.check_cap(&increases)?;
-            // Everything already taken off the shelf is no longer part of SELLABLE.
-            let own = |item| before.line(item).map_or(0, |line| line.quantity);
-            self.grantable(before.id.place, &increases, terms, false, own)?;
+        if !matches!(before.state, State::Reserved | State::Picking | State::Held) {
+            return Err(wrong_state(&before));
         }
         let mut after = before.clone();
         let mut postings = Vec::new();
@@ -180,17 +176,27 @@ impl<'a> Machine<'a> {
             postings.extend(change_of(line.item, quantity - line.quantity));
             line.quantity = quantity;
         }
+        terms.check_ttl(ttl, before.held_as.is_some())?;
+        if !increases.is_empty() {
+            terms.check_cap(&increases)?;
+            // Everything already taken off the shelf is no longer part of SELLABLE.
+            let own = |item| before.line(item).map_or(0, |line| line.quantity);
+            self.grantable(before.id.place, &increases, terms, false, own)?;
+        }
         for new in wanted.iter().filter(|new| before.line(new.item).is_none()) {
             postings.extend(change_of(new.item, new.quantity));
             after.lines.push(Line::new(new.item, new.quantity));
         }
-        after.lines.retain(|line| line.quantity > 0);
+        // A line of which nothing was found stays, as it says so.
+        let found = |item| before.line(item).is_none_or(|line| line.quantity > 0);
+        after.lines.retain(|line| line.quantity > 0 || !found(line.item));
         // What is given back comes first: an item may be both, under two names, only by mistake.
         postings.sort_by_key(|posting| posting.reserved_change > 0);
-        terms.check_ttl(ttl, before.held_as.is_some())?;
         if let Some(ttl) = ttl {
             after.expires_at = self.book.now.saturating_add(ttl);
+            after.ttl_given = true;
         }
+        collected_all(&mut after);
         self.record(step, before, after, postings)
     }
 
@@ -205,11 +211,7 @@ impl<'a> Machine<'a> {
             return Err(wrong_state(&before));
         }
         terms.check_ttl(Some(ttl), before.held_as.is_some())?;
-        let mut expires_at = self.book.now.saturating_add(ttl);
-        if before.held_as.is_some() {
-            // A hold is never cut short by being extended, wherever it is kept.
-            expires_at = expires_at.max(before.expires_at);
-        }
+        let expires_at = self.book.now.saturating_add(ttl);
         let after = Reservation { expires_at, ttl_given: true, ..before.clone() };
         self.record(step, before, after, Vec::new())
     }
@@ -257,8 +259,8 @@ impl<'a> Machine<'a> {
         postings: Vec<Posting>,
         elsewhere: &Elsewhere,
     ) -> Result<Reservation, Stop> {
-        let Elsewhere { to, terms, .. } = elsewhere;
-        let lines = self.grantable(*to, &left_of(&before), terms, false, |_| 0)?;
+        let Elsewhere { to, more, terms } = elsewhere;
+        let lines = self.grantable(*to, &left_of(&before, more), terms, false, |_| 0)?;
         let now = self.book.now;
         let times = terms.times(now, before.settlement, None);
         let same_log = before.id.place.partition == to.partition;
@@ -290,106 +292,18 @@ impl<'a> Machine<'a> {
         Ok(successor)
     }
 
-    pub(super) fn cancel(
-        &mut self,
-        step: &'a Step,
-        before: Reservation,
-        by: CancelledBy,
-    ) -> Result<Reservation, Stop> {
-        if !before.state.is_open() {
-            return Err(wrong_state(&before));
-        }
-        let state = match (by, before.state) {
-            (CancelledBy::Store, State::Reserved) => State::Rejected,
-            _ => State::Cancelled,
-        };
-        let before_by = Reservation { cancelled_by: Some(by), ..before.clone() };
-        self.close_as(step, before, before_by, state, "")
-    }
-
-    /// At its deadline and not a moment before, by the ledger's own clock.
-    pub(super) fn expire(
-        &mut self,
-        step: &'a Step,
-        before: Reservation,
-    ) -> Result<Reservation, Stop> {
-        if !before.state.is_open() {
-            return Err(wrong_state(&before));
-        }
-        if self.book.now < before.expires_at {
-            return Err(Refusal::NotDue.into());
-        }
-        self.close(step, before, State::Expired, "expired")
-    }
-
-    /// The store did not begin in time: it goes elsewhere, if it may and there is enough, or else is
-    /// rejected.
-    pub(super) fn unanswered(
-        &mut self,
-        step: &'a Step,
-        before: Reservation,
-        elsewhere: Option<&Elsewhere>,
-    ) -> Result<Reservation, Stop> {
-        if before.state != State::Reserved {
-            return Err(wrong_state(&before));
-        }
-        if before.answer_by.is_none_or(|answer_by| self.book.now < answer_by) {
-            return Err(Refusal::NotDue.into());
-        }
-        if let Some(elsewhere) = elsewhere {
-            let postings = release_all(&before, "unanswered");
-            match self.continue_at(step, before.clone(), before.clone(), postings, elsewhere) {
-                Err(Stop::Refused(_)) => {}
-                moved => return moved,
-            }
-        }
-        self.close(step, before, State::Rejected, "unanswered")
-    }
-
-    /// Ends a promise: what was not picked is free again, what was picked stays aside.
-    pub(super) fn close(
-        &mut self,
-        step: &'a Step,
-        before: Reservation,
-        state: State,
-        reason: &'static str,
-    ) -> Result<Reservation, Stop> {
-        let after = before.clone();
-        self.close_as(step, before, after, state, reason)
-    }
-
-    fn close_as(
-        &mut self,
-        step: &'a Step,
-        before: Reservation,
-        mut after: Reservation,
-        state: State,
-        reason: &'static str,
-    ) -> Result<Reservation, Stop> {
-        let told = if reason.is_empty() { &step.reason } else { reason };
-        finish(&mut after, state, told);
-        let postings = release_all(&before, reason);
-        self.record(step, before, after, postings)
-    }
-
     fn epoch(&self, place: Place) -> i64 {
         self.book.epochs.get(&place.partition).copied().unwrap_or(0)
     }
 }
 
-/// Notes how and why a reservation ended.
-pub(super) fn finish(reservation: &mut Reservation, state: State, reason: &str) {
-    reservation.state = state;
-    reservation.answer_by = None;
-    reason.clone_into(&mut reservation.reason);
-}
-
-/// What a reservation has not handed over yet.
-fn left_of(reservation: &Reservation) -> Vec<Wanted> {
+/// What a reservation has not handed over yet, by the names that were seen without the lock.
+fn left_of(reservation: &Reservation, seen: &[Wanted]) -> Vec<Wanted> {
     let lines = reservation.lines.iter().filter(|line| line.quantity > line.collected);
+    let name = |item| seen.iter().find(|seen| seen.item == item).map(|seen| seen.sku.clone());
     let wanted = lines.map(|line| Wanted {
         item: line.item,
-        sku: String::new(),
+        sku: name(line.item).unwrap_or_default(),
         stock_item: true,
         quantity: line.quantity - line.collected,
     });
@@ -399,14 +313,6 @@ fn left_of(reservation: &Reservation) -> Vec<Wanted> {
 fn reserve_all(reservation: &Reservation) -> Vec<Posting> {
     let lines = reservation.lines.iter();
     lines.map(|line| Posting::of(line.item, Kind::Reserve, line.unpicked())).collect()
-}
-
-/// Entries that give back everything that was promised and not picked.
-fn release_all(reservation: &Reservation, reason: &'static str) -> Vec<Posting> {
-    let promised = reservation.lines.iter().filter(|line| line.unpicked() > 0);
-    let release =
-        |line: &Line| Posting { reason, ..Posting::of(line.item, Kind::Release, line.unpicked()) };
-    promised.map(release).collect()
 }
 
 fn change_of(item: ItemNo, change: i64) -> Option<Posting> {

@@ -222,6 +222,9 @@ fn differing_field(movement: &Movement, entry: &Entry<'_>) -> &'static str {
     let from = entry.states.is_none_or(|(from, _)| stated.is_none_or(|stated| stated == from));
     let to = entry.states.is_none_or(|(_, to)| legs.is_none_or(|(_, stated)| stated == to));
     let correction = entry.kind == Kind::Correct;
+    // A sale that consumed a promise may have taken its units from where they were set aside.
+    let consumed = entry.reservation_state.is_some();
+    let hold_only = consumed && draft.reservation_id.is_empty();
     let whole = correction && draft.quantity == 0;
     let original = draft.original.as_ref();
     let original = original.map_or(("", ""), |(source, key)| (&**source, &**key));
@@ -237,9 +240,9 @@ fn differing_field(movement: &Movement, entry: &Entry<'_>) -> &'static str {
         ("document", draft.document != entry.document && !correction),
         ("document_line", draft.document_line != entry.document_line && !correction),
         ("note", draft.note != entry.note),
-        ("from_state", !from && !correction),
+        ("from_state", !from && !correction && !consumed),
         ("to_state", !to && !correction),
-        ("reservation_id", draft.reservation_id != entry.reservation_id),
+        ("reservation_id", draft.reservation_id != entry.reservation_id && !hold_only),
         ("hold_id", draft.hold_id != entry.hold_id),
         ("expected_at", draft.expected_at != entry.expected_at),
         ("group", draft.group != entry.group),

@@ -243,6 +243,7 @@ impl<'a> Machine<'a> {
             legs: Legs::Both,
             states: Some(if change > 0 { (outside, state) } else { (state, outside) }),
             quantity: change.abs(),
+            reserved_change: 0,
             flags: Flags::SECONDARY,
             refers_to,
             counter: None,

@@ -87,7 +87,8 @@ impl<'a> Machine<'a> {
         reservation: Reservation,
         change: &'a Change,
     ) -> Result<Reservation, Stop> {
-        if let Some(successor) = reservation.successor {
+        let shelves = matches!(change, Change::ReturnToShelf);
+        if let Some(successor) = reservation.successor.filter(|_| !shelves) {
             return Err(Refusal::ReservationMoved { successor_id: successor.to_string() }.into());
         }
         if reservation.held_as.is_some() {
@@ -170,8 +171,9 @@ impl<'a> Machine<'a> {
             || Refusal::ReservationUnknown { reservation_id: entry.reservation_id.to_string() };
         let id: ReservationId = entry.reservation_id.parse().map_err(|_| unknown())?;
         let reservation = self.version(id.at(), seq)?.ok_or_else(unknown)?;
+        let moves = matches!(step.action, Action::Change(_, Change::Move { .. }));
         match reservation.successor {
-            Some(successor) if reservation.state == State::Moved => {
+            Some(successor) if moves => {
                 let continued = self.version(successor.at(), successor.no)?;
                 Ok(continued.ok_or_else(unknown)?)
             }

@@ -1,6 +1,8 @@
 //! A ledger with a bit of everything: every kind of movement, in order and out of order, within and
 //! across partitions.
 
+mod promises;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use stockroom::{
@@ -105,6 +107,7 @@ impl Mixture {
         self.returns().await;
         self.corrections_that_wait().await;
         self.groups().await;
+        self.promises().await;
     }
 
     async fn goods_come_and_go(&self) {
