@@ -156,14 +156,6 @@ impl Row {
                 return Err(Fault::defect(UNDERSTAND, Defect::Meaningless { column, value }));
             }
         };
-        // What a null says is never written in another way, so that no change goes unnoticed.
-        let text = |column, text: Option<String>| match text {
-            None => Ok(Cow::Borrowed("")),
-            Some(text) if text.is_empty() => {
-                Err(Fault::defect(UNDERSTAND, Defect::EmptyText { column }))
-            }
-            Some(text) => Ok(Cow::Owned(text)),
-        };
         let document_line = match self.document_line {
             None => 0,
             Some(line) => {
@@ -212,5 +204,16 @@ impl Row {
             reservation_state,
         };
         Ok(Stored { entry, checksum: self.checksum })
+    }
+}
+
+/// What a null says is never written in another way, so that no change goes unnoticed.
+fn text(column: &'static str, text: Option<String>) -> Result<Cow<'static, str>, Fault> {
+    match text {
+        None => Ok(Cow::Borrowed("")),
+        Some(text) if text.is_empty() => {
+            Err(Fault::defect(UNDERSTAND, Defect::EmptyText { column }))
+        }
+        Some(text) => Ok(Cow::Owned(text)),
     }
 }

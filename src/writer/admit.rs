@@ -136,10 +136,9 @@ pub(super) async fn known(
     commands: &[&mut Command],
     judgements: &[Judgement],
 ) -> KnownKeys {
-    let short = commands.iter().zip(judgements).filter_map(|(command, judgement)| {
-        matches!(judgement, Judgement::Short(_)).then(|| command.steps())
-    });
-    let steps: Vec<_> = short.flatten().collect();
+    let judged = commands.iter().zip(judgements);
+    let short = judged.filter(|(_, judgement)| matches!(judgement, Judgement::Short(_)));
+    let steps: Vec<_> = short.flat_map(|(command, _)| command.steps()).collect();
     if steps.is_empty() {
         return KnownKeys::default();
     }

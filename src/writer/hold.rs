@@ -226,8 +226,8 @@ impl Writer {
             terms: asked.terms,
         };
         let action = Action::Create(Box::new(create));
-        let step = self.step_of(ask, id.place).await?;
-        let step = Step { channel, fingerprint, action, ..step };
+        let step = self.step_of(ask, id.place, fingerprint, action).await?;
+        let step = Step { channel, ..step };
         let taken = self.take(Command::Step(Box::new(step)), ask.deadline).await?;
         Held::of(id, taken)
     }
@@ -247,7 +247,7 @@ impl Writer {
         change: Change,
     ) -> Result<Held, Denial> {
         let action = Action::Change(Target::Hold(id), change);
-        let step = Step { fingerprint, action, ..self.step_of(ask, id.place).await? };
+        let step = self.step_of(ask, id.place, fingerprint, action).await?;
         let taken = self.take(Command::Step(Box::new(step)), ask.deadline).await?;
         Held::of(id, taken)
     }

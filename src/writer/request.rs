@@ -1,30 +1,30 @@
 //! Requests: what is asked for by name becomes a step that a lane can take.
 
-use std::sync::Arc;
+mod fingerprint;
+mod names;
 
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    ledger::{
-        directory::{Known, KnownLocation},
-        epoch::Head,
-        fault::Fault,
-    },
+    ledger::{epoch::Head, fault::Fault},
     stock::{
         channel_policy::Unanswered,
-        hash::{Digest, StableHash},
+        hash::Digest,
         hold::HoldId,
-        ids::{ChannelNo, ItemNo, Place},
+        ids::Place,
         machine::Outcome,
         movement::Command,
         pickup::PickupSecret,
         refusal::Refusal,
         reservation::{CancelledBy, Reservation, ReservationId, Settlement},
-        step::{Action, Change, Create, Elsewhere, Found, ShortCause, Step, Target, Wanted},
-        terms::Terms,
+        step::{Action, Change, Create, Elsewhere, Found, ShortCause, Step, Target},
         time::Micros,
     },
-    writer::{Failure, Writer, decided, lane::Job},
+    writer::{
+        Failure, Writer, decided,
+        lane::Job,
+        request::{fingerprint::fingerprint_of_creations, names::left},
+    },
 };
 
 /// What every request says of itself.
@@ -165,11 +165,8 @@ impl Writer {
         }
         let fingerprint = wish.fingerprint(&ask, &id);
         let change = self.wished(&id, wish).await?;
-        let step = Step {
-            fingerprint,
-            action: Action::Change(Target::Reservation(id), change),
-            ..self.step_of(&ask, id.place).await?
-        };
+        let action = Action::Change(Target::Reservation(id), change);
+        let step = self.step_of(&ask, id.place, fingerprint, action).await?;
         self.take(Command::Step(Box::new(step)), ask.deadline).await
     }
 
@@ -217,24 +214,30 @@ impl Writer {
                 terms,
             };
             let action = Action::Create(Box::new(create));
-            let step = self.step_of(ask, place).await?;
-            steps.push(Step { fingerprint, channel, action, ..step });
+            let step = self.step_of(ask, place, fingerprint, action).await?;
+            steps.push(Step { channel, ..step });
         }
         Ok(steps)
     }
 
-    /// A step without its content.
-    pub(super) async fn step_of(&self, ask: &Ask, place: Place) -> Result<Step, Denial> {
+    /// A step with its content.
+    pub(super) async fn step_of(
+        &self,
+        ask: &Ask,
+        place: Place,
+        fingerprint: i64,
+        action: Action,
+    ) -> Result<Step, Denial> {
         Ok(Step {
             request_id: ask.request_id.clone(),
             caller: self.ledger.directory().source(&ask.caller).await?,
             digest: Digest::of_request(&ask.caller, &ask.request_id),
-            fingerprint: 0,
+            fingerprint,
             actor: ask.actor.clone(),
             channel: None,
             place,
             reason: ask.reason.clone(),
-            action: Action::Change(Target::Reservation(nobody(place)), Change::Release),
+            action,
         })
     }
 
@@ -277,60 +280,6 @@ impl Writer {
         })
     }
 
-    /// The location with this id.
-    pub(super) async fn location(&self, location_id: &str) -> Result<Arc<KnownLocation>, Denial> {
-        let directory = self.ledger.directory();
-        let known = || directory.known().location(location_id).cloned();
-        if let Some(found) = known() {
-            return Ok(found);
-        }
-        directory.find_locations(&[location_id]).await?;
-        let unknown = || Refusal::LocationUnknown { location_id: location_id.to_owned() };
-        known().ok_or_else(|| unknown().into())
-    }
-
-    /// The channel with this id; an empty one is none.
-    pub(super) async fn channel(&self, channel_id: &str) -> Result<Option<ChannelNo>, Denial> {
-        if channel_id.is_empty() {
-            return Ok(None);
-        }
-        let directory = self.ledger.directory();
-        if let Some(found) = directory.known().channel(channel_id) {
-            return Ok(Some(found));
-        }
-        directory.find_channels(&[channel_id]).await?;
-        let unknown = || Refusal::ChannelUnknown { channel_id: channel_id.to_owned() };
-        let found = directory.known().channel(channel_id);
-        found.map(Some).ok_or_else(|| unknown().into())
-    }
-
-    /// What a channel may promise at a place.
-    pub(super) async fn terms(
-        &self,
-        place: Place,
-        channel: Option<ChannelNo>,
-    ) -> Result<Arc<Terms>, Denial> {
-        let directory = self.ledger.directory();
-        if directory.known().location_of(place.location).is_none() {
-            directory.find_numbered_locations(&[place.location]).await?;
-        }
-        let channels: Vec<_> = channel.into_iter().collect();
-        if channels.iter().any(|&channel| directory.known().channel_of(channel).is_none()) {
-            directory.find_numbered_channels(&channels).await?;
-        }
-        let known = directory.known();
-        let location = known.location_of(place.location).cloned();
-        let location =
-            location.ok_or_else(|| Refusal::LocationUnknown { location_id: String::new() })?;
-        let policy = channel.and_then(|channel| known.channel_of(channel));
-        Ok(Arc::new(Terms {
-            policy: policy.map_or_else(Arc::default, |channel| Arc::clone(&channel.policy)),
-            calendar: Arc::clone(&location.calendar),
-            preparation: location.preparation,
-            secret: self.pickup_secret.clone(),
-        }))
-    }
-
     /// What was found, and where the reservation goes if that is nothing and its channel says so.
     async fn picked(
         &self,
@@ -364,150 +313,5 @@ impl Writer {
         let to = nearby.location.place;
         let (more, terms) = (self.named(&left).await?, self.terms(to, old.channel).await?);
         Ok(Some(Elsewhere { to, more, terms }))
-    }
-
-    /// Lines that are known by number.
-    pub(super) async fn named(&self, lines: &[(ItemNo, i64)]) -> Result<Vec<Wanted>, Denial> {
-        let directory = self.ledger.directory();
-        let items: Vec<_> = lines.iter().map(|(item, _)| *item).collect();
-        if items.iter().any(|item| directory.known().sku_of(*item).is_none()) {
-            directory.find_numbered_items(&items).await?;
-        }
-        let known = directory.known();
-        let wanted = |&(item, quantity): &(ItemNo, i64)| Wanted {
-            item,
-            sku: known.sku_of(item).map_or_else(String::new, |sku| sku.to_string()),
-            stock_item: true,
-            quantity,
-        };
-        Ok(lines.iter().map(wanted).collect())
-    }
-
-    /// A reservation as it is without the lock, and what its channel may promise at a place.
-    async fn seen(
-        &self,
-        id: &ReservationId,
-        place: Place,
-    ) -> Result<(Reservation, Arc<Terms>), Denial> {
-        let unknown = || Refusal::ReservationUnknown { reservation_id: id.to_string() };
-        let reservation = self.ledger.reservation(id).await?.ok_or_else(unknown)?;
-        let terms = self.terms(place, reservation.channel).await?;
-        Ok((reservation, terms))
-    }
-
-    /// Lines with their items, each item once, in the order in which they were named first.
-    pub(super) async fn wanted(&self, lines: &[(String, i64)]) -> Result<Vec<Wanted>, Denial> {
-        let directory = self.ledger.directory();
-        let unknown: Vec<&str> = {
-            let known = directory.known();
-            let skus = lines.iter().map(|(sku, _)| &**sku);
-            skus.filter(|sku| known.item(sku).is_none()).collect()
-        };
-        if !unknown.is_empty() {
-            directory.find_items(&unknown).await?;
-        }
-        let known = directory.known();
-        Ok(sum(&known, lines))
-    }
-}
-
-fn sum(known: &Known, lines: &[(String, i64)]) -> Vec<Wanted> {
-    let mut wanted: Vec<Wanted> = Vec::with_capacity(lines.len());
-    for (sku, quantity) in lines {
-        if let Some(line) = wanted.iter_mut().find(|line| line.sku == *sku) {
-            line.quantity += quantity;
-            continue;
-        }
-        let item = known.item(sku);
-        wanted.push(Wanted {
-            item: item.map_or_else(|| ItemNo::provisional(sku), |item| item.item),
-            sku: sku.clone(),
-            stock_item: item.is_none_or(|item| item.stock_item),
-            quantity: *quantity,
-        });
-    }
-    wanted
-}
-
-/// What a reservation has not handed over yet.
-fn left(reservation: &Reservation) -> Vec<(ItemNo, i64)> {
-    let lines = reservation.lines.iter().filter(|line| line.quantity > line.collected);
-    lines.map(|line| (line.item, line.quantity - line.collected)).collect()
-}
-
-/// Names no reservation: numbers begin at 1.
-fn nobody(place: Place) -> ReservationId {
-    ReservationId { place, epoch: 0, no: 0 }
-}
-
-fn common(ask: &Ask, what: &str) -> StableHash {
-    let mut hash = StableHash::new(what);
-    for text in [&ask.channel_id, &ask.actor, &ask.reason] {
-        hash.text(text);
-    }
-    hash
-}
-
-fn add_lines(hash: &mut StableHash, lines: &[(String, i64)]) {
-    hash.number(lines.len() as i64);
-    for (sku, quantity) in lines {
-        hash.text(sku);
-        hash.number(*quantity);
-    }
-}
-
-fn fingerprint_of_creations(ask: &Ask, promises: &[NewPromise]) -> i64 {
-    let mut hash = common(ask, "create");
-    for promise in promises {
-        hash.text(&promise.location_id);
-        add_lines(&mut hash, &promise.lines);
-        hash.text(&promise.hold.map_or_else(String::new, |hold| hold.to_string()));
-        hash.optional(promise.ttl);
-        hash.number(i64::from(promise.per_line));
-        hash.number(promise.settlement as i64);
-        hash.text(&promise.order_ref);
-        hash.text(&promise.customer_ref);
-    }
-    hash.finish_i64()
-}
-
-impl Wish {
-    fn fingerprint(&self, ask: &Ask, id: &ReservationId) -> i64 {
-        let mut hash = common(ask, self.name());
-        hash.text(&id.to_string());
-        match self {
-            Wish::Amend(lines) => add_lines(&mut hash, lines),
-            Wish::Extend(ttl) => hash.number(*ttl),
-            Wish::Move(location_id) => hash.text(location_id),
-            Wish::Cancel(by) => hash.number(*by as i64),
-            Wish::ReportPick(found) => {
-                for (sku, units, cause) in found {
-                    hash.text(sku);
-                    hash.number(*units);
-                    hash.text(cause.reason());
-                }
-            }
-            Wish::Collect(lines, code) => {
-                add_lines(&mut hash, lines);
-                hash.text(code);
-            }
-            Wish::ConfirmPayment | Wish::StartPicking | Wish::MarkReady | Wish::ReturnToShelf => {}
-        }
-        hash.finish_i64()
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Wish::Amend(_) => "amend",
-            Wish::Extend(_) => "extend",
-            Wish::ConfirmPayment => "confirm_payment",
-            Wish::Move(_) => "move",
-            Wish::Cancel(_) => "cancel",
-            Wish::StartPicking => "start_picking",
-            Wish::ReportPick(_) => "report_pick",
-            Wish::MarkReady => "mark_ready",
-            Wish::Collect(..) => "collect",
-            Wish::ReturnToShelf => "return_to_shelf",
-        }
     }
 }

@@ -1,4 +1,5 @@
 //! Requests of ReservationService, short enough to read a test by them.
+#![expect(clippy::disallowed_types, reason = "a client of the services")]
 
 use prost_types::Timestamp;
 use stockroom::api::proto::{

@@ -1,0 +1,151 @@
+//! Names to numbers, and what goes with them.
+
+use std::sync::Arc;
+
+use crate::{
+    ledger::directory::{Known, KnownLocation},
+    stock::{
+        ids::{ChannelNo, ItemNo, Place},
+        refusal::Refusal,
+        reservation::{Reservation, ReservationId},
+        step::Wanted,
+        terms::Terms,
+    },
+    writer::{Writer, request::Denial},
+};
+
+impl Writer {
+    /// The location with this id.
+    pub(in crate::writer) async fn location(
+        &self,
+        location_id: &str,
+    ) -> Result<Arc<KnownLocation>, Denial> {
+        let directory = self.ledger.directory();
+        let known = || directory.known().location(location_id).cloned();
+        if let Some(found) = known() {
+            return Ok(found);
+        }
+        directory.find_locations(&[location_id]).await?;
+        let unknown = || Refusal::LocationUnknown { location_id: location_id.to_owned() };
+        known().ok_or_else(|| unknown().into())
+    }
+
+    /// The channel with this id; an empty one is none.
+    pub(in crate::writer) async fn channel(
+        &self,
+        channel_id: &str,
+    ) -> Result<Option<ChannelNo>, Denial> {
+        if channel_id.is_empty() {
+            return Ok(None);
+        }
+        let directory = self.ledger.directory();
+        if let Some(found) = directory.known().channel(channel_id) {
+            return Ok(Some(found));
+        }
+        directory.find_channels(&[channel_id]).await?;
+        let unknown = || Refusal::ChannelUnknown { channel_id: channel_id.to_owned() };
+        let found = directory.known().channel(channel_id);
+        found.map(Some).ok_or_else(|| unknown().into())
+    }
+
+    /// What a channel may promise at a place.
+    pub(in crate::writer) async fn terms(
+        &self,
+        place: Place,
+        channel: Option<ChannelNo>,
+    ) -> Result<Arc<Terms>, Denial> {
+        let directory = self.ledger.directory();
+        if directory.known().location_of(place.location).is_none() {
+            directory.find_numbered_locations(&[place.location]).await?;
+        }
+        let channels: Vec<_> = channel.into_iter().collect();
+        if channels.iter().any(|&channel| directory.known().channel_of(channel).is_none()) {
+            directory.find_numbered_channels(&channels).await?;
+        }
+        let known = directory.known();
+        let location = known.location_of(place.location).cloned();
+        let location =
+            location.ok_or_else(|| Refusal::LocationUnknown { location_id: String::new() })?;
+        let policy = channel.and_then(|channel| known.channel_of(channel));
+        Ok(Arc::new(Terms {
+            policy: policy.map_or_else(Arc::default, |channel| Arc::clone(&channel.policy)),
+            calendar: Arc::clone(&location.calendar),
+            preparation: location.preparation,
+            secret: self.pickup_secret.clone(),
+        }))
+    }
+
+    /// Lines that are known by number.
+    pub(in crate::writer) async fn named(
+        &self,
+        lines: &[(ItemNo, i64)],
+    ) -> Result<Vec<Wanted>, Denial> {
+        let directory = self.ledger.directory();
+        let items: Vec<_> = lines.iter().map(|(item, _)| *item).collect();
+        if items.iter().any(|item| directory.known().sku_of(*item).is_none()) {
+            directory.find_numbered_items(&items).await?;
+        }
+        let known = directory.known();
+        let wanted = |&(item, quantity): &(ItemNo, i64)| Wanted {
+            item,
+            sku: known.sku_of(item).map_or_else(String::new, |sku| sku.to_string()),
+            stock_item: true,
+            quantity,
+        };
+        Ok(lines.iter().map(wanted).collect())
+    }
+
+    /// A reservation as it is without the lock, and what its channel may promise at a place.
+    pub(in crate::writer) async fn seen(
+        &self,
+        id: &ReservationId,
+        place: Place,
+    ) -> Result<(Reservation, Arc<Terms>), Denial> {
+        let unknown = || Refusal::ReservationUnknown { reservation_id: id.to_string() };
+        let reservation = self.ledger.reservation(id).await?.ok_or_else(unknown)?;
+        let terms = self.terms(place, reservation.channel).await?;
+        Ok((reservation, terms))
+    }
+
+    /// Lines with their items, each item once, in the order in which they were named first.
+    pub(in crate::writer) async fn wanted(
+        &self,
+        lines: &[(String, i64)],
+    ) -> Result<Vec<Wanted>, Denial> {
+        let directory = self.ledger.directory();
+        let unknown: Vec<&str> = {
+            let known = directory.known();
+            let skus = lines.iter().map(|(sku, _)| &**sku);
+            skus.filter(|sku| known.item(sku).is_none()).collect()
+        };
+        if !unknown.is_empty() {
+            directory.find_items(&unknown).await?;
+        }
+        let known = directory.known();
+        Ok(sum(&known, lines))
+    }
+}
+
+fn sum(known: &Known, lines: &[(String, i64)]) -> Vec<Wanted> {
+    let mut wanted: Vec<Wanted> = Vec::with_capacity(lines.len());
+    for (sku, quantity) in lines {
+        if let Some(line) = wanted.iter_mut().find(|line| line.sku == *sku) {
+            line.quantity += quantity;
+            continue;
+        }
+        let item = known.item(sku);
+        wanted.push(Wanted {
+            item: item.map_or_else(|| ItemNo::provisional(sku), |item| item.item),
+            sku: sku.clone(),
+            stock_item: item.is_none_or(|item| item.stock_item),
+            quantity: *quantity,
+        });
+    }
+    wanted
+}
+
+/// What a reservation has not handed over yet.
+pub(super) fn left(reservation: &Reservation) -> Vec<(ItemNo, i64)> {
+    let lines = reservation.lines.iter().filter(|line| line.quantity > line.collected);
+    lines.map(|line| (line.item, line.quantity - line.collected)).collect()
+}
