@@ -126,6 +126,23 @@ impl DatabaseConfig {
         }
     }
 
+    /// The Redis that belongs to it, if one is known.
+    ///
+    /// # Errors
+    /// As [`DatabaseConfig::running_database`].
+    pub fn running_redis(&self) -> Result<Option<String>, ConfigError> {
+        match (&self.data_dir, &self.database_url, &self.redis_url) {
+            (None, _, Some(url)) => Ok(Some(url.clone())),
+            (None, Some(_), None) => Ok(None),
+            _ => {
+                let connections = embedded::read_connections(&self.data_dir());
+                let Connections { redis_url, .. } =
+                    connections.map_err(ConfigError::NoDatabases)?;
+                Ok(Some(redis_url))
+            }
+        }
+    }
+
     /// The PostgreSQL that a command reads which starts none itself: that of a data folder that was
     /// named, else the URL, else that of the default folder.
     ///

@@ -9,6 +9,7 @@ pub mod directory;
 mod entry_row;
 pub mod epoch;
 pub mod fault;
+pub mod feed;
 mod load;
 mod migrate;
 pub mod network;

@@ -30,6 +30,17 @@ pub const ADMISSIONS_SKIPPED: &str = "stockroom_admissions_skipped_total";
 /// 1 while clocks disagree so much that nothing expires.
 pub const CLOCK_IN_DOUBT: &str = "stockroom_clock_in_doubt";
 
+/// Entries that are not projected into Redis yet, by `partition`.
+pub const PROJECTION_BEHIND: &str = "stockroom_projection_behind_entries";
+/// Seconds since the projection of a `partition` last stood at the head.
+pub const PROJECTION_AGE: &str = "stockroom_projection_age_seconds";
+/// Projections that were made anew.
+pub const REBUILDS: &str = "stockroom_rebuilds_total";
+/// What the scrubber put right, by `kind`: each is a defect, or somebody else's work.
+pub const SCRUB_DIFFERENCES: &str = "stockroom_scrub_differences_total";
+/// How often Redis knew more than the ledger.
+pub const REDIS_AHEAD: &str = "stockroom_redis_ahead_total";
+
 /// Bounds of the buckets of batch sizes and times.
 const COMMANDS_BUCKETS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 const SECONDS_BUCKETS: [f64; 11] =
@@ -90,6 +101,15 @@ fn describe() {
         "Time from the deadline of a promise until its units were free"
     );
     describe_counter!(ADMISSIONS_SKIPPED, "Batches that PostgreSQL decided alone");
+    describe_gauge!(PROJECTION_BEHIND, "Entries not projected yet");
+    describe_gauge!(
+        PROJECTION_AGE,
+        Unit::Seconds,
+        "Time since the projection last stood at the head of the ledger"
+    );
+    describe_counter!(REBUILDS, "Projections made anew");
+    describe_counter!(SCRUB_DIFFERENCES, "Differences to the ledger put right in Redis");
+    describe_counter!(REDIS_AHEAD, "Times that Redis knew more than the ledger");
     describe_gauge!(CLOCK_IN_DOUBT, "1 while clocks disagree and nothing expires");
     describe_counter!(BATCH_RETRIES, "Batches executed again after a fault");
     describe_counter!(POISONED, "Movements that break a constraint of the database");
@@ -119,6 +139,29 @@ pub fn expired(late: Duration) {
 /// Counts a batch that PostgreSQL decided alone.
 pub fn admission_skipped() {
     counter!(ADMISSIONS_SKIPPED).increment(1);
+}
+
+/// Says how far the projection of a partition is; no age: nothing is known of it.
+pub fn projected(partition: i16, behind: i64, age_us: Option<i64>) {
+    let partition = partition.to_string();
+    gauge!(PROJECTION_BEHIND, "partition" => partition.clone()).set(behind as f64);
+    let age = age_us.map_or(f64::INFINITY, |age_us| age_us as f64 / 1e6);
+    gauge!(PROJECTION_AGE, "partition" => partition).set(age);
+}
+
+/// Counts a projection that is made anew.
+pub fn rebuild_begun() {
+    counter!(REBUILDS).increment(1);
+}
+
+/// Counts something that the scrubber put right.
+pub fn scrubbed(kind: &'static str) {
+    counter!(SCRUB_DIFFERENCES, "kind" => kind).increment(1);
+}
+
+/// Counts that Redis knew more than the ledger.
+pub fn redis_ahead() {
+    counter!(REDIS_AHEAD).increment(1);
 }
 
 /// Says whether clocks agree well enough to know what is due.

@@ -53,10 +53,15 @@ impl Bucket {
         Bucket { place: key.place, number: key.item.0 >> BUCKET_BITS }
     }
 
+    /// The first and the last item that would be in it.
+    pub fn items(self) -> (ItemNo, ItemNo) {
+        let first = self.number << BUCKET_BITS;
+        (ItemNo(first), ItemNo(first | ((1 << BUCKET_BITS) - 1)))
+    }
+
     /// The item of one of its fields.
     pub(super) fn item(self, field: i32) -> Option<ItemNo> {
-        let first = self.number.checked_mul(1 << BUCKET_BITS)?;
-        (0..1 << BUCKET_BITS).contains(&field).then(|| ItemNo(first + field))
+        (0..1 << BUCKET_BITS).contains(&field).then(|| ItemNo(self.items().0.0 | field))
     }
 
     /// The name under which the index of buckets has it.
@@ -69,7 +74,8 @@ impl Bucket {
         let place = Place { partition, location: LocationNo(location.parse().ok()?) };
         let bucket = Bucket { place, number: number.parse().ok()? };
         // A number can be written in several ways, a name in one.
-        (bucket.name() == name && bucket.item(0).is_some()).then_some(bucket)
+        let is_one = bucket.items().0.0 >> BUCKET_BITS == bucket.number;
+        (bucket.name() == name && is_one).then_some(bucket)
     }
 }
 

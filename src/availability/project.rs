@@ -239,9 +239,18 @@ fn effects(
     for one in effects.consumed.iter().filter(|one| ours(&one.hold)) {
         consumed.text(&hold_field(one.hold)).int(one.item.map_or(0, |item| item.0));
     }
-    let mut ledger_holds = Packer::default();
-    for &hold in effects.ledger_holds.iter().filter(|hold| ours(hold)) {
-        ledger_holds.text(&hold_field(hold));
+    let ledger_holds = effects.ledger_holds.iter().copied().filter(|_| first);
+    call.arg(part.packed()).arg(consumed.finish()).arg(packed_holds(partition, ledger_holds));
+}
+
+/// Those of a partition.
+pub(super) fn packed_holds(
+    partition: Partition,
+    holds: impl IntoIterator<Item = HoldId>,
+) -> Vec<u8> {
+    let mut packer = Packer::default();
+    for hold in holds.into_iter().filter(|hold| hold.place.partition == partition) {
+        packer.text(&hold_field(hold));
     }
-    call.arg(part.packed()).arg(consumed.finish()).arg(ledger_holds.finish());
+    packer.finish()
 }

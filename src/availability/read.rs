@@ -1,6 +1,6 @@
 //! Reads: any number of positions in one round trip.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{cmp::Ordering, collections::BTreeMap, sync::LazyLock};
 
 use redis::{Script, Value};
 
@@ -131,7 +131,7 @@ fn parse(part: &Asked, answer: Value) -> Result<(View, Vec<Projected>), Nonsense
         }
         let row = match row {
             Value::Nil => None,
-            row => RawRow::read(packed(row)?)?.of_epoch(key, view.checkpoint),
+            row => RawRow::read(packed(row)?)?.of_epoch(key, view.checkpoint)?,
         };
         Ok(Projected { row, held })
     });
@@ -178,8 +178,17 @@ impl RawRow {
         Row { key, seq, sellable, reserved }
     }
 
-    fn of_epoch(self, key: PositionKey, checkpoint: Option<Checkpoint>) -> Option<Row> {
-        let current = checkpoint.is_some_and(|checkpoint| checkpoint.epoch == self.epoch);
-        current.then(|| self.at(key))
+    /// None: it is left from an epoch before.
+    fn of_epoch(
+        self,
+        key: PositionKey,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<Option<Row>, Nonsense> {
+        let Some(checkpoint) = checkpoint else { return Ok(None) };
+        match self.epoch.cmp(&checkpoint.epoch) {
+            Ordering::Less => Ok(None),
+            Ordering::Equal => Ok(Some(self.at(key))),
+            Ordering::Greater => Err(Nonsense("a row is of a later epoch than its checkpoint")),
+        }
     }
 }

@@ -7,11 +7,11 @@ use redis::{Script, Value};
 
 use crate::{
     availability::{
-        Availability, Checkpoint, Row, SHARED_ROWS, done,
+        Availability, Checkpoint, SHARED_HOLDS, SHARED_ROWS, done,
         fault::{Fault, Nonsense},
         keys::KeyName,
         packed,
-        project::row_parts,
+        project::{Effects, packed_holds, row_parts},
         read::View,
         script,
     },
@@ -25,11 +25,22 @@ static STATE: LazyLock<Script> = LazyLock::new(|| script(&[], include_str!("stat
 static BEGIN: LazyLock<Script> =
     LazyLock::new(|| script(&[SHARED_ROWS], include_str!("rebuild_begin.lua")));
 static PAGE: LazyLock<Script> =
-    LazyLock::new(|| script(&[SHARED_ROWS], include_str!("rebuild_page.lua")));
+    LazyLock::new(|| script(&[SHARED_HOLDS, SHARED_ROWS], include_str!("rebuild_page.lua")));
 static FINISH: LazyLock<Script> = LazyLock::new(|| script(&[], include_str!("rebuild_finish.lua")));
 static FORGET: LazyLock<Script> = LazyLock::new(|| script(&[], include_str!("forget.lua")));
 
 const KEYS: [KeyName; 2] = [KeyName::Checkpoint, KeyName::Rebuild];
+const KEYS_OF_PAGE: [KeyName; 9] = [
+    KeyName::Checkpoint,
+    KeyName::Rebuild,
+    KeyName::Buckets,
+    KeyName::Holds,
+    KeyName::Due,
+    KeyName::Graves,
+    KeyName::Held,
+    KeyName::TickUnits,
+    KeyName::Ticks,
+];
 
 /// Where the projection of a partition stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +108,8 @@ impl Availability {
     }
 
     /// Projects a page of at most [`super::POSITIONS_MAX`] positions and moves the cursor of the rebuild
-    /// over it, to `next`. Returns false if the cursor stands elsewhere: read the state again.
+    /// over it, to `next`. Returns false if the cursor stands elsewhere: read the state again. Nothing
+    /// is consumed by a page.
     ///
     /// # Errors
     /// Redis cannot be used.
@@ -106,18 +118,19 @@ impl Availability {
         partition: Partition,
         rebuild: &Rebuild,
         next: Cursor,
-        rows: &[Row],
+        page: Effects<'_>,
     ) -> Result<bool, Fault> {
         let doing = "project a page";
-        let parts = row_parts(doing, partition, rows)?;
+        let parts = row_parts(doing, partition, page.rows)?;
         let [part] = &*parts else {
             return Err(Fault::argument(doing, "a page has 1,000 positions"));
         };
-        let names = [KeyName::Checkpoint, KeyName::Rebuild, KeyName::Buckets];
-        let mut call = self.invocation(&PAGE, partition, names.into_iter().chain(part.keys()));
+        let names = KEYS_OF_PAGE.into_iter().chain(part.keys());
+        let mut call = self.invocation(&PAGE, partition, names);
         let ((location, item), (to_location, to_item)) = (rebuild.cursor.numbers(), next.numbers());
         call.arg(rebuild.epoch).arg(format!("{:016x}", rebuild.id)).arg(location).arg(item);
         call.arg(to_location).arg(to_item).arg(part.packed());
+        call.arg(packed_holds(partition, page.ledger_holds.iter().copied()));
         let answer = self.background.call(doing, &call).await?;
         done(&answer).map_err(Fault::nonsense(doing))
     }
@@ -151,7 +164,23 @@ impl Availability {
     ) -> Result<bool, Fault> {
         let doing = "drop a checkpoint";
         let mut call = self.invocation(&FORGET, partition, KEYS);
-        call.arg(checkpoint.epoch).arg(checkpoint.seq);
+        call.arg(checkpoint.epoch).arg(checkpoint.seq).arg("");
+        let answer = self.background.call(doing, &call).await?;
+        done(&answer).map_err(Fault::nonsense(doing))
+    }
+
+    /// Drops a rebuild that cannot be true. Returns false if another is under way by now.
+    ///
+    /// # Errors
+    /// Redis cannot be used.
+    pub async fn forget_rebuild(
+        &self,
+        partition: Partition,
+        rebuild: &Rebuild,
+    ) -> Result<bool, Fault> {
+        let doing = "drop a rebuild";
+        let mut call = self.invocation(&FORGET, partition, KEYS);
+        call.arg(rebuild.epoch).arg("").arg(format!("{:016x}", rebuild.id));
         let answer = self.background.call(doing, &call).await?;
         done(&answer).map_err(Fault::nonsense(doing))
     }

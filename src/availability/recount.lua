@@ -1,12 +1,12 @@
 #!lua
 -- Counts the holds of one position again, from their details.
 --
--- KEYS   holds, due, held, tick_units, ticks, taken
+-- KEYS   holds, due, held, tick_units, ticks
 -- ARGV   1 position, <location>:<item>  2 packed: ticks in which holds of it end that are known
---        3 how many holds may be looked at
--- Returns how many totals were wrong; or -1: there are too many holds to look at in one step.
-key.holds, key.due, key.held, key.tick_units, key.ticks, key.taken = unpack(KEYS)
-local name, holds_max = ARGV[1], tonumber(ARGV[3])
+--        3 how many holds may be looked at  4 '1': the totals are put right
+-- Returns how many totals are wrong; or -1: there are too many holds to look at in one step.
+key.holds, key.due, key.held, key.tick_units, key.ticks = unpack(KEYS)
+local name, holds_max, mends = ARGV[1], tonumber(ARGV[3]), ARGV[4] == '1'
 local location, item = string.match(name, '^(%d+):(-?%d+)$')
 item = tonumber(item)
 
@@ -28,23 +28,21 @@ for tick in pairs(counted) do
     end
     total = total + counted[tick]
     local member = tick_field(name, tick)
-    if tonumber(redis.call('HGET', key.tick_units, member) or 0) ~= counted[tick] then
-        wrong = wrong + 1
-    end
-    if counted[tick] == 0 then
+    local there = tonumber(redis.call('HGET', key.tick_units, member) or 0)
+    local listed = redis.call('ZSCORE', key.ticks, member)
+    if there ~= counted[tick] or counted[tick] > 0 and not listed then wrong = wrong + 1 end
+    if mends and counted[tick] == 0 then
         redis.call('HDEL', key.tick_units, member)
         redis.call('ZREM', key.ticks, member)
-    else
+    elseif mends then
         redis.call('HSET', key.tick_units, member, counted[tick])
         redis.call('ZADD', key.ticks, 0, member)
     end
 end
 if tonumber(redis.call('HGET', key.held, name) or 0) ~= total then wrong = wrong + 1 end
-if total == 0 then
+if mends and total == 0 then
     redis.call('HDEL', key.held, name)
-else
+elseif mends then
     redis.call('HSET', key.held, name, total)
 end
-local claims = redis.call('HGET', key.taken, name)
-if claims then save_claims({ [name] = other_claims(claims, '') }) end
 return wrong

@@ -23,7 +23,11 @@ static SCAN_HOLDS: LazyLock<Script> =
     LazyLock::new(|| script(&[SHARED_HOLDS], include_str!("scan_holds.lua")));
 static RECOUNT: LazyLock<Script> =
     LazyLock::new(|| script(&[SHARED_HOLDS], include_str!("recount.lua")));
+static LEFTOVERS: LazyLock<Script> =
+    LazyLock::new(|| script(&[SHARED_HOLDS], include_str!("leftovers.lua")));
 
+/// What is due for longer than this is left over.
+const LONG_MS: i64 = 10_000;
 /// How much of an index one step looks at, about.
 const SCAN_COUNT: usize = 100;
 /// Holds that one step looks at. Positions with more are counted again when they have fewer.
@@ -70,10 +74,23 @@ pub struct Repair {
 pub struct HoldsPage {
     /// Where the next step begins. None: the walk is over.
     pub next: Option<ScanPlace>,
-    /// Holds that nobody would ever have removed; they will be.
-    pub mended: usize,
+    /// Holds that nobody would ever have removed.
+    pub lost: usize,
+    /// Live holds.
+    pub live: u64,
     /// Positions of live holds, and the ticks in which these end.
     pub positions: BTreeMap<PositionKey, Vec<i64>>,
+}
+
+/// What is past its time by more than ten seconds and was not removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Holds and tokens that wait to be removed; they count for nothing.
+    pub overdue: usize,
+    /// Tokens that nobody would have removed.
+    pub lost_tokens: usize,
+    /// Positions with claims of tokens that are gone; these count for nothing.
+    pub dead_claims: usize,
 }
 
 impl Default for ScanPlace {
@@ -160,7 +177,8 @@ impl Availability {
         }
     }
 
-    /// A step of the walk over all holds.
+    /// A step of the walk over all holds. If it `mends`, those that nobody would ever have removed are
+    /// put back in line.
     ///
     /// # Errors
     /// Redis cannot be used.
@@ -168,11 +186,12 @@ impl Availability {
         &self,
         partition: Partition,
         from: &ScanPlace,
+        mends: bool,
     ) -> Result<HoldsPage, Fault> {
         let doing = "walk the holds";
         let names = [KeyName::Holds, KeyName::Due, KeyName::Graves];
         let mut call = self.invocation(&SCAN_HOLDS, partition, names);
-        call.arg(&from.0).arg(SCAN_COUNT);
+        call.arg(&from.0).arg(SCAN_COUNT).arg(u8::from(mends));
         let answer = self.background.call(doing, &call).await?;
         read_holds_page(partition, &answer).map_err(Fault::nonsense(doing))
     }
@@ -195,31 +214,44 @@ impl Availability {
     }
 
     /// Counts again what is held of a position, from the holds that end in its ticks and in those
-    /// `ticks` besides. Returns how many totals were wrong, or None if there are too many holds to look
-    /// at in one step.
+    /// `ticks` besides; if it `mends`, the totals are put right. Returns how many were wrong, or None if
+    /// there are too many holds to look at in one step.
     ///
     /// # Errors
     /// Redis cannot be used, or has no memory left.
-    pub async fn recount(&self, key: PositionKey, ticks: &[i64]) -> Result<Option<usize>, Fault> {
+    pub async fn recount(
+        &self,
+        key: PositionKey,
+        ticks: &[i64],
+        mends: bool,
+    ) -> Result<Option<usize>, Fault> {
         let doing = "count what is held";
-        let names = [
-            KeyName::Holds,
-            KeyName::Due,
-            KeyName::Held,
-            KeyName::TickUnits,
-            KeyName::Ticks,
-            KeyName::Taken,
-        ];
+        let names =
+            [KeyName::Holds, KeyName::Due, KeyName::Held, KeyName::TickUnits, KeyName::Ticks];
         let mut call = self.invocation(&RECOUNT, key.place.partition, names);
         let mut packer = Packer::default();
         for &tick in ticks {
             packer.int(tick);
         }
         call.arg(position_name(key)).arg(packer.finish()).arg(RECOUNT_HOLDS_MAX);
+        call.arg(u8::from(mends));
         match self.background.call(doing, &call).await? {
             Value::Int(wrong) => Ok(usize::try_from(wrong).ok()),
             _ => Err(Fault::nonsense(doing)(Nonsense("a number was expected"))),
         }
+    }
+
+    /// Looks for what is past its time and was not removed; if it `mends`, claims and tokens are.
+    ///
+    /// # Errors
+    /// Redis cannot be used, or has no memory left.
+    pub async fn leftovers(&self, partition: Partition, mends: bool) -> Result<Leftovers, Fault> {
+        let doing = "look for what is left over";
+        let names = [KeyName::Due, KeyName::Taken, KeyName::Tokens, KeyName::Holds];
+        let mut call = self.invocation(&LEFTOVERS, partition, names);
+        call.arg(LONG_MS).arg(u8::from(mends));
+        let answer = self.background.call(doing, &call).await?;
+        read_leftovers(&answer).map_err(Fault::nonsense(doing))
     }
 
     async fn scan(
@@ -234,6 +266,14 @@ impl Availability {
         let answer = self.background.command(doing, &command).await?;
         read_scan(answer).map_err(Fault::nonsense(doing))
     }
+}
+
+fn read_leftovers(answer: &Value) -> Result<Leftovers, Nonsense> {
+    let mut from = packed(answer)?;
+    let (overdue, lost_tokens) = (from.small()?, from.small()?);
+    let leftovers = Leftovers { overdue, lost_tokens, dead_claims: from.small()? };
+    from.end()?;
+    Ok(leftovers)
 }
 
 fn read_scan(answer: Value) -> Result<(Option<ScanPlace>, Vec<String>), Nonsense> {
@@ -279,9 +319,9 @@ fn read_bucket(bucket: Bucket, answer: Value) -> Result<BucketRows, Nonsense> {
 fn read_holds_page(partition: Partition, answer: &Value) -> Result<HoldsPage, Nonsense> {
     let mut from = packed(answer)?;
     let next = ScanPlace::after(from.text()?);
-    let mended = from.small()?;
+    let lost = from.small()?;
     let mut positions: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    from.groups(3, |from| {
+    let live = from.groups(3, |from| {
         let location = from.text()?.split_once('.').and_then(|(location, _)| location.parse().ok());
         let location = location.ok_or(Nonsense("a hold was expected"))?;
         let tick = from.natural()?;
@@ -294,7 +334,7 @@ fn read_holds_page(partition: Partition, answer: &Value) -> Result<HoldsPage, No
         })
     })?;
     from.end()?;
-    Ok(HoldsPage { next, mended, positions })
+    Ok(HoldsPage { next, lost, live: live.len() as u64, positions })
 }
 
 fn position_of(partition: Partition, name: &str) -> Option<PositionKey> {

@@ -115,8 +115,8 @@ end
 local function drop_token(token)
     redis.call('ZREM', key.due, 't' .. token)
     local took = unpack_table(redis.call('HGET', key.tokens, token))
-    if not took then return end
     redis.call('HDEL', key.tokens, token)
+    if not took then return end
     local names, fields = unpack(took)
     local claims = {}
     for from = 1, #names, ARGUMENTS_MAX do

@@ -1,4 +1,4 @@
--- What the scripts share that project the ledger.
+-- What the scripts share that project the ledger; needs shared_holds.lua where holds are touched.
 
 -- The name of a bucket in `buckets`.
 local function bucket_name(location, item)

@@ -15,6 +15,7 @@ use crate::{
     availability::Availability,
     config::ServeConfig,
     embedded::{self, Embedded, Wanted},
+    feed::Feed,
     ledger::{Ledger, fault::Kind},
     telemetry,
     writer::{Writer, sweep::Sweeper},
@@ -49,6 +50,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
             Ledger::migrate(&databases.database_url, config.partitions).await?;
         }
         let writer = start_writer(&ledger, &availability, &stopped).await?;
+        let feed = Feed::start(ledger.clone(), availability.clone());
         let (mut health, drain) = Health::start(ledger.clone(), availability.clone());
         health.ready().await;
         if databases.embedded.is_some() {
@@ -73,6 +75,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         drain_after(serving, stopped.clone(), &config, || drain.begin()).await?;
         refresh.abort();
         sweeper.stop();
+        drop(feed);
         if let Err(fault) = writer.resume_points().flush().await {
             tracing::warn!(fault = fault.chain(), "resume points were not written");
         }

@@ -1,11 +1,14 @@
-//! `stockroom verify`: works the whole ledger out again and compares.
+//! `stockroom verify`: works the whole ledger out again and compares; then compares Redis with it.
 
+use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::{
+    availability::Availability,
     cli::connect,
     config::DatabaseConfig,
+    feed::verify::{Compared, NotCompared, PATIENCE, compare},
     ledger::{Ledger, verify::Verified},
 };
 
@@ -35,12 +38,76 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<bool> {
         })
         .await?;
     bar.finish_and_clear();
+    let redis = match verified.difference {
+        None => compare_redis(&ledger, &args.databases).await?,
+        Some(_) => Redis::NotCompared("the ledger differs"),
+    };
+    let stated = args.databases.redis_url.is_some();
+    let ok = verified.difference.is_none() && redis.is_ok(stated);
     if args.json {
-        println!("{}", as_json(&verified));
+        println!("{}", as_json(&verified, &redis, ok));
     } else {
-        print!("{}", as_text(&verified));
+        print!("{}{}", as_text(&verified), redis.as_text());
     }
-    Ok(verified.difference.is_none())
+    Ok(ok)
+}
+
+/// What was found about Redis.
+enum Redis {
+    Compared(Compared),
+    /// It does not answer.
+    Away,
+    NotCompared(&'static str),
+}
+
+async fn compare_redis(ledger: &Ledger, databases: &DatabaseConfig) -> anyhow::Result<Redis> {
+    let Some(url) = databases.running_redis()? else {
+        return Ok(Redis::NotCompared("none is known"));
+    };
+    let availability = Availability::new(&url, &databases.redis_prefix)?;
+    match compare(ledger, &availability, PATIENCE).await {
+        Ok(compared) => Ok(Redis::Compared(compared)),
+        Err(NotCompared::Redis(_)) => Ok(Redis::Away),
+        Err(NotCompared::Ledger(fault)) => Err(fault).context("cannot compare Redis"),
+    }
+}
+
+impl Redis {
+    /// A Redis that is away is missed only by those who named one.
+    fn is_ok(&self, stated: bool) -> bool {
+        match self {
+            Redis::Compared(compared) => compared.difference.is_none(),
+            Redis::Away => !stated,
+            Redis::NotCompared(_) => true,
+        }
+    }
+
+    fn as_text(&self) -> String {
+        match self {
+            Redis::Compared(Compared { difference: Some(difference), .. }) => {
+                format!("Redis: first difference: {difference}\n")
+            }
+            Redis::Compared(Compared { rows, holds, .. }) => {
+                format!("Redis: {rows} rows and {holds} holds fit\n")
+            }
+            Redis::Away => "Redis: not compared (away)\n".to_owned(),
+            Redis::NotCompared(why) => format!("Redis: not compared ({why})\n"),
+        }
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        match self {
+            Redis::Compared(Compared { rows, holds, difference }) => {
+                let mut object = json!({ "compared": true, "rows": rows, "holds": holds });
+                if let Some(difference) = difference {
+                    object["difference"] = json!(difference);
+                }
+                object
+            }
+            Redis::Away => json!({ "compared": false, "why": "away" }),
+            Redis::NotCompared(why) => json!({ "compared": false, "why": why }),
+        }
+    }
 }
 
 async fn entries(ledger: &Ledger) -> anyhow::Result<u64> {
@@ -52,14 +119,15 @@ async fn entries(ledger: &Ledger) -> anyhow::Result<u64> {
     Ok(entries)
 }
 
-fn as_json(verified: &Verified) -> serde_json::Value {
+fn as_json(verified: &Verified, redis: &Redis, ok: bool) -> serde_json::Value {
     let mut object = json!({
-        "ok": verified.difference.is_none(),
+        "ok": ok,
         "partitions": verified.partitions,
         "positions": verified.positions,
         "entries": verified.entries,
         "sellable": verified.sellable,
         "on_hand": verified.on_hand,
+        "redis": redis.as_json(),
     });
     if let Some(difference) = &verified.difference {
         object["difference"] = json!(difference);

@@ -76,19 +76,42 @@ impl Ledger {
     pub async fn bump_epoch(&self) -> Result<i64, Fault> {
         let connect = Fault::doing("connect to move the epoch");
         let mut connection = self.writers.acquire().await.map_err(connect)?;
-        let epoch = begin_epoch(&mut connection).await?;
+        let epoch = begin_epoch(&mut connection, |_| true).await?.unwrap_or(0);
         tracing::warn!(epoch, "the ledger begins a new epoch");
+        Ok(epoch)
+    }
+
+    /// Moves the epoch of every partition if the database changed under the ledger, and nobody else
+    /// has done so yet. Returns the new epoch.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn mend_epoch(&self) -> Result<Option<i64>, Fault> {
+        let connect = Fault::doing("connect to move the epoch");
+        let mut connection = self.writers.acquire().await.map_err(connect)?;
+        let lost = |locked: &[Locked]| locked.iter().any(Locked::tail_may_be_lost);
+        let epoch = begin_epoch(&mut connection, lost).await?;
+        if let Some(epoch) = epoch {
+            tracing::warn!(epoch, "the database changed: the ledger begins a new epoch");
+        }
         Ok(epoch)
     }
 }
 
-/// Moves the epoch of every partition at once. Returns the new epoch.
-pub(crate) async fn begin_epoch(connection: &mut PgConnection) -> Result<i64, Fault> {
+/// Moves the epoch of every partition at once, if that is `needed`. Returns the new epoch.
+pub(crate) async fn begin_epoch(
+    connection: &mut PgConnection,
+    needed: impl FnOnce(&[Locked]) -> bool,
+) -> Result<Option<i64>, Fault> {
     let begin = Fault::doing("begin to move the epoch");
     let mut transaction = connection.begin().await.map_err(begin)?;
     let mut locked = Vec::new();
     for partition in partitions(&mut transaction).await? {
         locked.push(lock(&mut transaction, partition).await?);
+    }
+    if !needed(&locked) {
+        transaction.rollback().await.map_err(Fault::doing("leave the epoch as it is"))?;
+        return Ok(None);
     }
     let now_ms = locked.iter().map(|locked| locked.now.0 / 1_000).max().unwrap_or(0);
     let stored = locked.iter().map(|locked| locked.head.epoch).max().unwrap_or(0);
@@ -103,7 +126,7 @@ pub(crate) async fn begin_epoch(connection: &mut PgConnection) -> Result<i64, Fa
         move_epoch(&mut transaction, &head).await?;
     }
     transaction.commit().await.map_err(Fault::doing("commit the new epoch"))?;
-    Ok(epoch)
+    Ok(Some(epoch))
 }
 
 /// Every partition, ascending.

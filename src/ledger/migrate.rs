@@ -28,7 +28,7 @@ impl crate::ledger::Ledger {
             .map_err(|error| Fault::doing("migrate the database")(error.into()))?;
         if count_partitions(&mut connection).await? == 0 {
             create_partitions(&mut connection, partitions).await?;
-            begin_epoch(&mut connection).await?;
+            begin_epoch(&mut connection, |_| true).await?;
         }
         let partitions = count_partitions(&mut connection).await?;
         connection.close().await.map_err(Fault::doing("close the connection"))?;

@@ -55,7 +55,7 @@ impl Ledger {
             return Ok(batch);
         }
         batch.roll_back().await?;
-        self.bump_epoch().await?;
+        self.mend_epoch().await?;
         self.lock_all(partitions, deadline).await
     }
 

@@ -5,6 +5,7 @@ mod commit;
 mod documents;
 mod embedded;
 mod failures;
+mod feed;
 mod harness;
 mod oversell;
 mod redis_layer;

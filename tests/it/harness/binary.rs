@@ -12,7 +12,7 @@ use tonic::transport::Channel as Connection;
 use crate::harness::{
     databases,
     redis::Redis,
-    server::{connect, eventually},
+    server::{connect, eventually, prefix_of},
 };
 
 /// `stockroom serve`; killed when dropped.
@@ -27,6 +27,7 @@ impl Binary {
     pub async fn start(database_url: &str) -> Binary {
         let redis = Redis::of_this_run().reach(&databases::redis_url().await).await;
         let settings = ["--database-url", database_url, "--redis-url", &redis.url];
+        let settings = [&settings[..], &["--redis-prefix", prefix_of(database_url)]].concat();
         Binary::start_with(&settings).await
     }
 

@@ -17,6 +17,7 @@ use stockroom::{
         },
     },
     availability::Availability,
+    feed::Feed,
     ledger::{Ledger, Options},
     writer::{Writer, sweep::Sweeper},
 };
@@ -84,9 +85,9 @@ impl Server {
             acquire_timeout: ACQUIRE_TIMEOUT,
         };
         let ledger = Ledger::new(&options).unwrap();
-        let prefix = database_url.rsplit('/').next().unwrap_or_default();
-        let availability = Availability::new(&redis.url, prefix).unwrap();
+        let availability = Availability::new(&redis.url, prefix_of(database_url)).unwrap();
         let writer = Writer::start(ledger.clone(), availability.clone()).await.unwrap();
+        let feed = Feed::start(ledger.clone(), availability.clone());
         let (health, drain) = Health::start(ledger.clone(), availability.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -100,6 +101,7 @@ impl Server {
             };
             api::run(listener, shutdown, api, health).await.unwrap();
             sweeper.stop();
+            drop(feed);
             writer.resume_points().flush().await.unwrap();
             drop(drain);
         });
@@ -234,6 +236,12 @@ pub async fn migrated_database() -> String {
         url
     });
     databases::copy_of(migrated.await).await
+}
+
+/// What the keys of a ledger begin with in a Redis that it shares with others.
+pub fn prefix_of(database_url: &str) -> &str {
+    let name = database_url.rsplit('/').next().unwrap_or_default();
+    name.split('?').next().unwrap_or_default()
 }
 
 /// A connection that is made when it is needed first.

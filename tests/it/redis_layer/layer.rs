@@ -78,8 +78,9 @@ impl Layer {
     pub async fn rebuild(&self, epoch: i64, noted: Seq, rows: &[Row]) {
         assert!(self.redis.rebuild_begin(PARTITION, epoch, 1, noted).await.unwrap());
         let mut rebuild = Rebuild { epoch, id: 1, noted, cursor: Cursor(None) };
+        let page = Effects { rows, ..Effects::default() };
         let end = Cursor(Some((LocationNo(i32::MAX), ItemNo(i32::MAX))));
-        assert!(self.redis.rebuild_page(PARTITION, &rebuild, end, rows).await.unwrap());
+        assert!(self.redis.rebuild_page(PARTITION, &rebuild, end, page).await.unwrap());
         rebuild.cursor = end;
         assert!(self.redis.rebuild_finish(PARTITION, &rebuild).await.unwrap());
     }

@@ -59,14 +59,16 @@ async fn call_everything(redis: &Availability) -> Vec<Fault> {
     call!(redis.advance(&[step]));
     call!(redis.states(&[PARTITION, Partition(0)]));
     call!(redis.rebuild_begin(PARTITION, EPOCH, 1, 1));
-    call!(redis.rebuild_page(PARTITION, &rebuild, Cursor(None), &rows));
+    call!(redis.rebuild_page(PARTITION, &rebuild, Cursor(None), effects));
     call!(redis.rebuild_finish(PARTITION, &rebuild));
     call!(redis.forget(PARTITION, expected));
+    call!(redis.forget_rebuild(PARTITION, &rebuild));
+    call!(redis.leftovers(PARTITION, true));
     call!(redis.buckets(PARTITION, &place));
     call!(redis.bucket(bucket));
-    call!(redis.holds_page(PARTITION, &place));
+    call!(redis.holds_page(PARTITION, &place, true));
     call!(redis.held_positions(PARTITION, &place));
-    call!(redis.recount(key(1), &[]));
+    call!(redis.recount(key(1), &[], true));
     faults
 }
 

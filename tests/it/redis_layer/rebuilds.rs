@@ -2,7 +2,7 @@
 
 use stockroom::{
     availability::{
-        Checkpoint,
+        Checkpoint, Row,
         project::Effects,
         rebuild::{Cursor, Rebuild},
     },
@@ -11,6 +11,10 @@ use stockroom::{
 
 use super::layer::{EPOCH, Layer, PARTITION, key, row, settle};
 use crate::harness::{private_redis::PrivateRedis, server::eventually};
+
+fn rows(rows: &[Row]) -> Effects<'_> {
+    Effects { rows, ..Effects::default() }
+}
 
 fn cursor(item: i32) -> Cursor {
     Cursor(Some((LocationNo(7), ItemNo(item))))
@@ -28,17 +32,17 @@ async fn a_rebuild_goes_on_where_another_stopped() {
     let first = under_way(&layer).await.unwrap();
     assert_eq!(first, Rebuild { epoch: EPOCH, id: 1, noted: 10, cursor: Cursor(None) });
     let page = [row(1, 5, 10, 0)];
-    assert!(layer.redis.rebuild_page(PARTITION, &first, cursor(1), &page).await.unwrap());
+    assert!(layer.redis.rebuild_page(PARTITION, &first, cursor(1), rows(&page)).await.unwrap());
     // The same page again: its cursor stands elsewhere by now.
     let stale = [row(1, 6, 66, 0)];
-    assert!(!layer.redis.rebuild_page(PARTITION, &first, cursor(1), &stale).await.unwrap());
+    assert!(!layer.redis.rebuild_page(PARTITION, &first, cursor(1), rows(&stale)).await.unwrap());
     assert!(!layer.redis.rebuild_finish(PARTITION, &first).await.unwrap());
 
     // Another server looks where it stands and does the rest.
     let second = under_way(&layer).await.unwrap();
     assert_eq!(second.cursor, cursor(1));
     let page = [row(2, 7, 20, 0)];
-    assert!(layer.redis.rebuild_page(PARTITION, &second, cursor(2), &page).await.unwrap());
+    assert!(layer.redis.rebuild_page(PARTITION, &second, cursor(2), rows(&page)).await.unwrap());
     assert_eq!(layer.checkpoint().await, None, "unknown until the end");
     let last = under_way(&layer).await.unwrap();
     assert!(layer.redis.rebuild_finish(PARTITION, &last).await.unwrap());
@@ -60,7 +64,7 @@ async fn traffic_goes_on_under_a_rebuild() {
     // The page was read before that batch.
     let rebuild = under_way(&layer).await.unwrap();
     let page = [row(1, 5, 10, 0), row(2, 5, 10, 0)];
-    assert!(layer.redis.rebuild_page(PARTITION, &rebuild, cursor(2), &page).await.unwrap());
+    assert!(layer.redis.rebuild_page(PARTITION, &rebuild, cursor(2), rows(&page)).await.unwrap());
     let rebuild = under_way(&layer).await.unwrap();
     assert!(layer.redis.rebuild_finish(PARTITION, &rebuild).await.unwrap());
     assert_eq!(layer.position(1).await.row, Some(newer[0]));
@@ -75,11 +79,11 @@ async fn a_later_epoch_begins_again() {
     assert_eq!(layer.checkpoint().await, None, "what it said is about to be replaced");
     let first = under_way(&layer).await.unwrap();
     assert!(layer.redis.rebuild_begin(PARTITION, EPOCH + 2, 2, 9).await.unwrap());
-    assert!(!layer.redis.rebuild_page(PARTITION, &first, cursor(1), &[]).await.unwrap());
+    assert!(!layer.redis.rebuild_page(PARTITION, &first, cursor(1), rows(&[])).await.unwrap());
     assert!(!layer.redis.rebuild_finish(PARTITION, &first).await.unwrap());
     let second = under_way(&layer).await.unwrap();
     let page = [row(1, 2, 1, 0)];
-    assert!(layer.redis.rebuild_page(PARTITION, &second, cursor(1), &page).await.unwrap());
+    assert!(layer.redis.rebuild_page(PARTITION, &second, cursor(1), rows(&page)).await.unwrap());
     let last = under_way(&layer).await.unwrap();
     assert!(layer.redis.rebuild_finish(PARTITION, &last).await.unwrap());
     let expected = Checkpoint { epoch: EPOCH + 2, seq: 9 };

@@ -40,10 +40,10 @@ async fn all_held(layer: &Layer) -> BTreeSet<PositionKey> {
 async fn recount(layer: &Layer) -> usize {
     let (mut place, mut wrong) = (ScanPlace::default(), 0);
     loop {
-        let page = layer.redis.holds_page(PARTITION, &place).await.unwrap();
-        wrong += page.mended;
+        let page = layer.redis.holds_page(PARTITION, &place, true).await.unwrap();
+        wrong += page.lost;
         for (key, ticks) in &page.positions {
-            wrong += layer.redis.recount(*key, ticks).await.unwrap().unwrap();
+            wrong += layer.redis.recount(*key, ticks, true).await.unwrap().unwrap();
         }
         match page.next {
             Some(next) => place = next,
@@ -51,7 +51,7 @@ async fn recount(layer: &Layer) -> usize {
         }
     }
     for key in all_held(layer).await {
-        wrong += layer.redis.recount(key, &[]).await.unwrap().unwrap();
+        wrong += layer.redis.recount(key, &[], true).await.unwrap().unwrap();
     }
     wrong
 }

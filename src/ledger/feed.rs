@@ -1,0 +1,224 @@
+//! What the feed reads: heads, entries in order, balances by key. Short statements without locks.
+
+use crate::{
+    ledger::{
+        Ledger,
+        epoch::{Head, Locked},
+        fault::Fault,
+        sql_time::At,
+    },
+    stock::{
+        hash::Digest,
+        hold::{HoldEffect, HoldId},
+        ids::{ItemNo, LocationNo, Partition, Place, PositionKey, Seq},
+        kind::Kind,
+        reservation::State,
+        time::Timestamp,
+    },
+};
+
+/// All heads at one moment.
+#[derive(Clone, Debug)]
+pub struct Heads {
+    /// Ascending by partition.
+    pub heads: Vec<Head>,
+    /// The database's clock.
+    pub now: Timestamp,
+    /// Whether the database is not the one, or not on the timeline, that wrote last.
+    pub tail_may_be_lost: bool,
+}
+
+/// A position, as far as it can be promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// Which.
+    pub key: PositionKey,
+    /// Its version.
+    pub seq: Seq,
+    /// May be sold.
+    pub sellable: i64,
+    /// Promised by firm reservations.
+    pub reserved: i64,
+}
+
+/// What an entry did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The position that it touched, as it left it.
+    pub balance: Balance,
+    /// What it says of a hold.
+    pub hold: Option<(HoldId, HoldEffect)>,
+}
+
+impl Ledger {
+    /// The heads of all partitions.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn heads(&self) -> Result<Heads, Fault> {
+        let rows = sqlx::query!(
+            r#"select partition, epoch, seq, recorded_at as "recorded_at: At", system_identifier,
+                   timeline, clock_timestamp() as "now!: At",
+                   (select system_identifier from pg_control_system())
+                       as "live_system_identifier!",
+                   ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int
+                       as "live_timeline!"
+               from ledger_head order by partition"#,
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(Fault::doing("read the heads"))?;
+        let locked = rows.into_iter().map(|row| Locked {
+            head: Head {
+                partition: Partition(row.partition),
+                epoch: row.epoch,
+                seq: row.seq,
+                recorded_at: row.recorded_at.0,
+                system_identifier: row.system_identifier,
+                timeline: row.timeline,
+            },
+            now: row.now.0,
+            live_system_identifier: row.live_system_identifier,
+            live_timeline: row.live_timeline,
+            replicated: false,
+        });
+        let locked: Vec<_> = locked.collect();
+        Ok(Heads {
+            now: locked.iter().map(|locked| locked.now).max().unwrap_or(Timestamp::MIN),
+            tail_may_be_lost: locked.iter().any(Locked::tail_may_be_lost),
+            heads: locked.into_iter().map(|locked| locked.head).collect(),
+        })
+    }
+
+    /// What the entries behind `after` did, in order, at most `rows_max` of them.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn changes(
+        &self,
+        partition: Partition,
+        after: Seq,
+        rows_max: i64,
+    ) -> Result<Vec<Change>, Fault> {
+        let rows = sqlx::query!(
+            "select seq, location, item, sellable_after, reserved_after, kind, reservation_state,
+                 hold_id
+             from ledger_entry where partition = $1 and seq > $2 order by seq limit $3",
+            partition.0,
+            after,
+            rows_max,
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(Fault::doing("read what was recorded"))?;
+        let changes = rows.into_iter().map(|row| Change {
+            balance: Balance {
+                key: key(partition, row.location, row.item),
+                seq: row.seq,
+                sellable: row.sellable_after,
+                reserved: row.reserved_after,
+            },
+            hold: row.hold_id.and_then(|hold| hold_effect(&hold, row.kind, row.reservation_state)),
+        });
+        Ok(changes.collect())
+    }
+
+    /// Positions behind a place in the order of location and item, at most `rows_max` of them.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn balances_behind(
+        &self,
+        partition: Partition,
+        (location, item): (LocationNo, ItemNo),
+        rows_max: i64,
+    ) -> Result<Vec<Balance>, Fault> {
+        let rows = sqlx::query!(
+            "select location, item, seq, sellable, reserved from position
+             where partition = $1 and (location, item) > ($2, $3)
+             order by location, item limit $4",
+            partition.0,
+            location.0,
+            item.0,
+            rows_max,
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(Fault::doing("read a page of positions"))?;
+        let balances = rows.into_iter().map(|row| Balance {
+            key: key(partition, row.location, row.item),
+            seq: row.seq,
+            sellable: row.sellable,
+            reserved: row.reserved,
+        });
+        Ok(balances.collect())
+    }
+
+    /// The positions of a location whose items lie in a range, both ends included.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn balances_between(
+        &self,
+        place: Place,
+        first: ItemNo,
+        last: ItemNo,
+    ) -> Result<Vec<Balance>, Fault> {
+        let rows = sqlx::query!(
+            "select location, item, seq, sellable, reserved from position
+             where partition = $1 and location = $2 and item between $3 and $4
+             order by item",
+            place.partition.0,
+            place.location.0,
+            first.0,
+            last.0,
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(Fault::doing("read some positions of a location"))?;
+        let balances = rows.into_iter().map(|row| Balance {
+            key: key(place.partition, row.location, row.item),
+            seq: row.seq,
+            sellable: row.sellable,
+            reserved: row.reserved,
+        });
+        Ok(balances.collect())
+    }
+
+    /// Holds that the ledger keeps, or kept until a moment ago, so that a request for one finds it
+    /// there.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn ledger_holds(
+        &self,
+        partition: Partition,
+        changed_after: Timestamp,
+    ) -> Result<Vec<HoldId>, Fault> {
+        let rows = sqlx::query!(
+            r#"select location, held_as as "held_as!" from reservation
+               where partition = $1 and held_as is not null and (state = 9 or changed_at > $2)"#,
+            partition.0,
+            At(changed_after) as At,
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(Fault::doing("read the holds that the ledger keeps"))?;
+        let holds = rows.into_iter().map(|row| HoldId {
+            place: Place { partition, location: LocationNo(row.location) },
+            digest: Digest(row.held_as.as_u128()),
+        });
+        Ok(holds.collect())
+    }
+}
+
+fn key(partition: Partition, location: i32, item: i32) -> PositionKey {
+    let place = Place { partition, location: LocationNo(location) };
+    PositionKey { place, item: ItemNo(item) }
+}
+
+/// What an entry says of a hold. What cannot be read is no hold that Redis knows.
+fn hold_effect(hold: &str, kind: i16, state: Option<i16>) -> Option<(HoldId, HoldEffect)> {
+    let effect = HoldEffect::of(Kind::of(i32::from(kind))?, state.and_then(State::of))?;
+    Some((hold.parse().ok()?, effect))
+}
