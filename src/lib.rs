@@ -1,8 +1,9 @@
 //! Stockroom: one stock for every channel.
 //!
-//! Tills, web shops, marketplaces and warehouse systems report over gRPC what happened to stock;
-//! PostgreSQL holds the authoritative ledger. Two promises carry the design: no reported movement is
-//! lost, and none is counted twice, whatever dies.
+//! Tills, web shops, marketplaces and warehouse systems report over gRPC what happened to stock and
+//! ask what may still be promised. PostgreSQL holds the authoritative ledger; Redis carries what is
+//! available and short-lived holds, and decides nothing for good. Three promises carry the design: no
+//! unit is promised twice, no reported movement is lost, and none is counted twice, whatever dies.
 //!
 //! # Reading order
 //! 1. [`stock`]: the domain, pure. What may be recorded, and what it does to stock. Every rule is
