@@ -283,7 +283,8 @@ impl<'a> Machine<'a> {
             ..before.clone()
         };
         after.successor = Some(id);
-        finish(&mut after, State::Moved, &step.reason);
+        let told = postings.iter().map(|posting| posting.reason).find(|why| !why.is_empty());
+        finish(&mut after, State::Moved, told.unwrap_or(&step.reason));
         self.record(step, before, after, postings)?;
         let reserved = reserve_all(&successor);
         let secondary = Flags::REQUEST.with(Flags::SECONDARY);
