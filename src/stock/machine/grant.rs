@@ -211,7 +211,11 @@ impl<'a> Machine<'a> {
             return Err(wrong_state(&before));
         }
         terms.check_ttl(Some(ttl), before.held_as.is_some())?;
-        let expires_at = self.book.now.saturating_add(ttl);
+        let mut expires_at = self.book.now.saturating_add(ttl);
+        if before.held_as.is_some() {
+            // A hold is never cut short by being extended, wherever it is kept.
+            expires_at = expires_at.max(before.expires_at);
+        }
         let after = Reservation { expires_at, ttl_given: true, ..before.clone() };
         self.record(step, before, after, Vec::new())
     }
