@@ -211,7 +211,7 @@ async fn a_lost_row_and_a_surplus_row_are_named() {
             }
             "ledger_head" => "partition = new.partition + 10000",
             "position" => "item = new.item + 10000",
-            "reservation" => "no = new.no + 10000",
+            "reservation" => "no = new.no + 10000, hold = null, held_as = null",
             "reservation_line" => "line = new.line + 10000",
             "reservation_version" => "version = new.version + 10000",
             _ => "digest = gen_random_uuid()",

@@ -211,7 +211,11 @@ impl<'a> Machine<'a> {
             return Err(wrong_state(&before));
         }
         terms.check_ttl(Some(ttl), before.held_as.is_some())?;
-        let expires_at = self.book.now.saturating_add(ttl);
+        let mut expires_at = self.book.now.saturating_add(ttl);
+        if before.held_as.is_some() {
+            // A hold is never cut short by being extended, wherever it is kept.
+            expires_at = expires_at.max(before.expires_at);
+        }
         let after = Reservation { expires_at, ttl_given: true, ..before.clone() };
         self.record(step, before, after, Vec::new())
     }
@@ -283,7 +287,8 @@ impl<'a> Machine<'a> {
             ..before.clone()
         };
         after.successor = Some(id);
-        finish(&mut after, State::Moved, &step.reason);
+        let told = postings.iter().map(|posting| posting.reason).find(|why| !why.is_empty());
+        finish(&mut after, State::Moved, told.unwrap_or(&step.reason));
         self.record(step, before, after, postings)?;
         let reserved = reserve_all(&successor);
         let secondary = Flags::REQUEST.with(Flags::SECONDARY);

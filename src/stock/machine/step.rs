@@ -171,9 +171,9 @@ impl<'a> Machine<'a> {
             || Refusal::ReservationUnknown { reservation_id: entry.reservation_id.to_string() };
         let id: ReservationId = entry.reservation_id.parse().map_err(|_| unknown())?;
         let reservation = self.version(id.at(), seq)?.ok_or_else(unknown)?;
-        let moves = matches!(step.action, Action::Change(_, Change::Move { .. }));
+        let shelves = matches!(step.action, Action::Change(_, Change::ReturnToShelf));
         match reservation.successor {
-            Some(successor) if moves => {
+            Some(successor) if !shelves => {
                 let continued = self.version(successor.at(), successor.no)?;
                 Ok(continued.ok_or_else(unknown)?)
             }

@@ -74,7 +74,11 @@ pub fn amend(lines: Vec<Wanted>) -> Change {
 
 /// To another location.
 pub fn move_to(to: Place) -> Change {
-    Change::Move(Elsewhere { to, more: Vec::new(), terms: terms(Policy::default()) })
+    Change::Move(elsewhere(to))
+}
+
+pub fn elsewhere(to: Place) -> Elsewhere {
+    Elsewhere { to, more: Vec::new(), terms: terms(Policy::default()) }
 }
 
 impl Steps<'_> {

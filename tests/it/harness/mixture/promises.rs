@@ -13,7 +13,7 @@ use stockroom::stock::{
 };
 
 use super::{Mixture, draft};
-use crate::harness::steps::{Steps, amend, create, move_to, terms, wanted};
+use crate::harness::steps::{Steps, amend, create, elsewhere, move_to, terms, wanted};
 
 const HOUR: i64 = 3_600 * SECOND;
 
@@ -128,6 +128,12 @@ impl Story<'_> {
         let [_, b, c, _] = self.places;
         let none = self.make("s1", b, &[(self.soap, 2)]).await;
         self.change("s2", none, self.found(self.soap, 0, ShortCause::NotFound)).await;
+        let none = self.make("s6", b, &[(self.soap, 2)]).await;
+        let nothing = Change::ReportPick {
+            lines: vec![self.line(self.soap, 0, ShortCause::NotFound)],
+            elsewhere: Some(elsewhere(c)),
+        };
+        self.change("s7", none, nothing).await;
         let damaged = self.make("s3", c, &[(self.salt, 3)]).await;
         self.change("s4", damaged, self.found(self.salt, 1, ShortCause::Damaged)).await;
         self.change("s5", damaged, self.collect(&[])).await;
@@ -189,6 +195,9 @@ impl Story<'_> {
         let create = Create { terms: terms(impatient), ..create(&[(self.soap, 1)]) };
         let unanswered = self.steps.create("e3", c, create.clone()).await.id;
         self.change("e4", unanswered, Change::Unanswered { elsewhere: None }).await;
+        let unanswered = self.steps.create("e10", c, create.clone()).await.id;
+        let moves = Change::Unanswered { elsewhere: Some(elsewhere(d)) };
+        self.change("e11", unanswered, moves).await;
         self.steps.create("e5", d, create).await;
         let ready = self.make("e6", c, &[(self.salt, 1)]).await;
         self.change("e7", ready, Change::StartPicking).await;
