@@ -4,7 +4,7 @@
 -- KEYS   checkpoint, buckets, the bucket
 -- ARGV   1 its name in `buckets`
 -- Returns a packed head (1 and epoch, seq; or 0: no checkpoint; then 1 if `buckets` names it), and
---        its fields: item % 128, packed row ...
+--        its fields: item % 64, packed row ...
 key.checkpoint, key.buckets = unpack(KEYS, 1, 2)
 
 local at = read_checkpoint()

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Items of a location that share a bucket have the same bits above these.
-const BUCKET_BITS: i32 = 7;
+const BUCKET_BITS: i32 = 6;
 
 /// A key of a partition; all of them share a hash tag.
 pub(super) struct Key<'p> {
@@ -43,7 +43,7 @@ pub(super) enum KeyName {
 pub struct Bucket {
     /// Where.
     pub place: Place,
-    /// Its items, divided by 128.
+    /// Its items, divided by 64.
     pub number: i32,
 }
 

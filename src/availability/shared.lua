@@ -8,9 +8,9 @@
 --                       at the head (us); doubt: 1 while Redis' clock and the database's disagree
 --   rebuild      hash   epoch, id, noted (head before the first page), location and item (cursor),
 --                       lost_from (where a dead checkpoint stood)
---   r:<location>:<item / 128>
---                hash   item % 128 -> epoch, seq, sellable, reserved: a bucket of rows
---   buckets      set    the names of all buckets: <location>:<item / 128>
+--   r:<location>:<item / 64>
+--                hash   item % 64 -> epoch, seq, sellable, reserved: a bucket of rows
+--   buckets      set    the names of all buckets: <location>:<item / 64>
 --   holds        hash   <location>.<digest> -> a hold, live or a tombstone
 --   due          zset   live holds by the tick in which they end, and tokens ('t' before their
 --                       name) by theirs
@@ -28,6 +28,8 @@ local now_us = clock[1] * 1000000 + clock[2]
 -- A hold of a tick is free from the beginning of that tick on.
 local TICK_US = 100000
 local tick_now = math.floor(now_us / TICK_US)
+-- From so many fields on a bucket is read as a whole.
+local FIELDS_DENSE = 12
 -- What one call of a command is given at most: the stack of Lua has an end.
 local ARGUMENTS_MAX = 1000
 
@@ -63,6 +65,16 @@ local function unpack_row(packed)
     return epoch, seq, sellable, reserved
 end
 
+-- The packed rows of some fields of a bucket, in their order (false: none).
+local function bucket_rows(bucket, fields)
+    -- Each field that is looked up walks over half of a bucket.
+    if #fields < FIELDS_DENSE then return redis.call('HMGET', bucket, unpack(fields)) end
+    local all, by_field, rows = redis.call('HGETALL', bucket), {}, {}
+    for i = 1, #all, 2 do by_field[tonumber(all[i]) or all[i]] = all[i + 1] end
+    for i, field in ipairs(fields) do rows[i] = by_field[field] or false end
+    return rows
+end
+
 -- Reads packed rows. `asked` lists buckets, whose keys are KEYS[first], KEYS[first + 1] ...:
 -- location, number of items, items. Returns names of the positions and packed rows (false: none),
 -- in this order.
@@ -72,10 +84,10 @@ local function read_rows(asked, first)
         local location, count, fields = asked[at], asked[at + 1], {}
         for i = 1, count do
             local item = asked[at + 1 + i]
-            fields[i] = item % 128
+            fields[i] = item % 64
             names[#names + 1] = location .. ':' .. item
         end
-        for _, value in ipairs(redis.call('HMGET', KEYS[first], unpack(fields))) do
+        for _, value in ipairs(bucket_rows(KEYS[first], fields)) do
             values[#values + 1] = value
         end
         at, first = at + 2 + count, first + 1

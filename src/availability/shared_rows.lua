@@ -2,7 +2,7 @@
 
 -- The name of a bucket in `buckets`.
 local function bucket_name(location, item)
-    return location .. ':' .. math.floor(item / 128)
+    return location .. ':' .. math.floor(item / 64)
 end
 
 -- Writes rows of an epoch that are newer than those there are. `rows` lists buckets, whose keys are
@@ -12,7 +12,7 @@ local function write_rows(rows, first, epoch)
     local at = 1
     while rows[at] do
         local location, count, fields = rows[at], rows[at + 1], {}
-        for i = 1, count do fields[i] = rows[at + 4 * i - 2] % 128 end
+        for i = 1, count do fields[i] = rows[at + 4 * i - 2] % 64 end
         local there, written = redis.call('HMGET', KEYS[first], unpack(fields)), {}
         for i = 1, count do
             local seq, sellable, reserved = unpack(rows, at + 4 * i - 1, at + 4 * i + 1)

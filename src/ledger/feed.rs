@@ -57,12 +57,13 @@ impl Ledger {
     /// The database is away.
     pub async fn heads(&self) -> Result<Heads, Fault> {
         let rows = sqlx::query!(
-            r#"select partition, epoch, seq, recorded_at as "recorded_at: At", system_identifier,
-                   timeline, clock_timestamp() as "now!: At",
+            r#"select clock_timestamp() as "now!: At",
                    (select system_identifier from pg_control_system())
                        as "live_system_identifier!",
                    ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int
-                       as "live_timeline!"
+                       as "live_timeline!",
+                   partition, epoch, seq, recorded_at as "recorded_at: At", system_identifier,
+                   timeline
                from ledger_head order by partition"#,
         )
         .fetch_all(&mut *self.reader().await?)

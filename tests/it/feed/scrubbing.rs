@@ -49,14 +49,14 @@ async fn strays_are_removed() {
     spoil(&scene.redis, stray, Some((epoch, Row { key: stray, seq: 1, sellable: 5, reserved: 0 })))
         .await;
     let tag = format!("{}:{{p{}}}", prefix_of(&scene.database_url), partition.0);
-    let bucket = format!("{tag}:r:{}:{}", key.place.location.0, key.item.0 >> 7);
+    let bucket = format!("{tag}:r:{}:{}", key.place.location.0, key.item.0 >> 6);
     scene.raw.command(&["HSET", &bucket, "garbage", "garbage", "127", "garbage"]).await;
     scene
         .raw
         .command(&[
             "SREM",
             &format!("{tag}:buckets"),
-            &format!("{}:{}", key.place.location.0, key.item.0 >> 7),
+            &format!("{}:{}", key.place.location.0, key.item.0 >> 6),
         ])
         .await;
     eventually("the stray bucket is gone", || async {

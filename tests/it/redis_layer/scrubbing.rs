@@ -58,14 +58,14 @@ async fn recount(layer: &Layer) -> usize {
 
 #[tokio::test]
 async fn every_bucket_is_in_the_index() {
-    let items: Vec<_> = (0..400).map(|number| (number * 100, 1, 0)).collect();
+    let items: Vec<_> = (0..400).map(|number| (number * 40, 1, 0)).collect();
     let layer = Layer::with(&items).await;
     let expected: BTreeSet<_> = items.iter().map(|&(item, ..)| Bucket::of(key(item))).collect();
     assert_eq!(all_buckets(&layer).await, expected);
-    let found = layer.redis.bucket(Bucket::of(key(100))).await.unwrap();
+    let found = layer.redis.bucket(Bucket::of(key(40))).await.unwrap();
     assert!(found.indexed && !found.has_strays());
-    assert!(found.rows[&ItemNo(100)].is(EPOCH, row(100, 5, 1, 0)));
-    assert_eq!(found.rows.keys().copied().collect::<Vec<_>>(), [ItemNo(0), ItemNo(100)]);
+    assert!(found.rows[&ItemNo(40)].is(EPOCH, row(40, 5, 1, 0)));
+    assert_eq!(found.rows.keys().copied().collect::<Vec<_>>(), [ItemNo(0), ItemNo(40)]);
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn the_index_of_buckets_is_put_right() {
     let (there, gone) = (Bucket::of(key(1)), Bucket::of(key(1_000)));
     let index = layer.key("buckets");
     layer.raw.command(&["DEL", &index]).await;
-    layer.raw.command(&["SADD", &index, "7:7", "nonsense"]).await;
+    layer.raw.command(&["SADD", &index, "7:15", "nonsense"]).await;
     for bucket in [there, gone] {
         let found = layer.redis.bucket(bucket).await.unwrap();
         assert!(!found.indexed || bucket == gone);
