@@ -121,16 +121,17 @@ pub(super) async fn replay(
     progress: &ProgressBar,
 ) -> Result<(Tally, Report), SendError> {
     patience.progressed();
+    let shop_count = u32::try_from(plan.agendas.len()).unwrap_or(u32::MAX);
     let replay = Replay {
         plan,
         feed,
         calls: Calls::new(connections, patience, compress),
-        clock: Clock::start(plan.starts_at, compress),
+        clock: Clock::start(plan.starts_at, compress, shop_count),
         states: plan.orders.iter().map(|_| State::default()).collect(),
         expired_late_max: AtomicI64::new(0),
         progress,
     };
-    let shops = (0..plan.agendas.len()).map(|number| Shop::new(&replay, number).run());
+    let shops = (0..shop_count).map(|number| Shop::new(&replay, number).run());
     let add = |(mut tally, sold): (Tally, i64), (other, units): (Tally, i64)| async move {
         tally.merge(other);
         Ok((tally, sold + units))

@@ -43,6 +43,9 @@ pub(super) struct Fold {
     pub halves: Vec<Half>,
     /// Reservations.
     pub promises: Promises,
+    /// Units that were ever promised, and those of them that were not there.
+    pub promised: i64,
+    pub oversold: i64,
 }
 
 /// What the entries of one position add up to.
@@ -112,6 +115,8 @@ impl Fold {
             returns: Vec::new(),
             halves: Vec::new(),
             promises: Promises::default(),
+            promised: 0,
+            oversold: 0,
         }
     }
 
@@ -143,10 +148,27 @@ impl Fold {
                 ("reserved_after", Some(entry.reserved_after), Some(sums.reserved)),
             ],
         )?;
+        self.take_promised(entry)?;
         self.take_request(entry, sources)?;
         self.promises.take(entry)?;
         self.take_references(entry);
         Ok(())
+    }
+
+    /// Nothing is ever promised that is not there. A fact may take away what was promised: that is a
+    /// shortfall, and none of its entries promises anything.
+    fn take_promised(&mut self, entry: &Entry<'_>) -> Result<(), Stop> {
+        if entry.reserved_change <= 0 {
+            return Ok(());
+        }
+        self.promised += entry.reserved_change;
+        let missing = (entry.reserved_after - entry.sellable_after).max(0);
+        self.oversold += missing.min(entry.reserved_change);
+        if missing == 0 {
+            return Ok(());
+        }
+        let name = entry_name(entry.partition, entry.seq);
+        Err(Stop::Differs(format!("{name}: promises {missing} units more than there are")))
     }
 
     /// What the entry answers, unless it came along with one that does.

@@ -29,8 +29,7 @@ pub(super) struct Shop<'a> {
 
 impl<'a> Shop<'a> {
     /// By number of the location.
-    pub(super) fn new(replay: &'a Replay<'a>, number: usize) -> Self {
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
+    pub(super) fn new(replay: &'a Replay<'a>, number: u32) -> Self {
         Self { replay, number, tally: Tally::default(), sold: 0 }
     }
 
@@ -42,10 +41,11 @@ impl<'a> Shop<'a> {
         for errand in &agenda.errands {
             self.sell(&agenda.sales[done..errand.sales_before]).await?;
             done = errand.sales_before;
-            replay.clock.wait(errand.at).await;
+            replay.clock.wait(self.number, errand.at).await;
             self.go(errand).await?;
         }
         self.sell(&agenda.sales[done..]).await?;
+        replay.clock.leave(self.number);
         Ok((self.tally, self.sold))
     }
 
@@ -53,7 +53,7 @@ impl<'a> Shop<'a> {
         let feed = self.replay.feed.lines.as_ref();
         for lines in lines.chunks(MESSAGE_LINES_MAX) {
             if let Some(basket) = lines.last().and_then(|&line| feed.basket(line)) {
-                self.replay.clock.wait(basket.at).await;
+                self.replay.clock.wait(self.number, basket.at).await;
             }
             let movements = lines.iter().map(|&line| feed.movement(line)).collect();
             self.sold += self.report(movements).await?;
