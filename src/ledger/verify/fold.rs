@@ -294,3 +294,81 @@ impl Sums {
 fn request_id(source: &str, key: &str, location: i32) -> RequestId {
     (Uuid::from_u128(Digest::of(source, key).0), location)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::stock::{
+        ids::{ItemNo, LocationNo, SourceNo},
+        kind::StockState,
+    };
+
+    fn entry(seq: Seq, kind: Kind, quantity: i64) -> Entry<'static> {
+        let text = || Cow::Borrowed("");
+        let receipt = kind == Kind::Receipt;
+        let states = receipt.then_some((StockState::External, StockState::Sellable));
+        Entry {
+            partition: Partition(0),
+            seq,
+            kind,
+            location: LocationNo(1),
+            item: ItemNo(1),
+            legs: if receipt { Legs::Both } else { Legs::None },
+            states,
+            quantity,
+            sellable_after: 5,
+            reserved_change: if receipt { 0 } else { quantity },
+            reserved_after: if receipt { 0 } else { quantity },
+            source: SourceNo(1),
+            key: Cow::Owned(format!("k{seq}")),
+            fingerprint: 0,
+            channel: None,
+            actor: text(),
+            reason: text(),
+            document: text(),
+            document_line: 0,
+            note: text(),
+            reservation_id: text(),
+            hold_id: text(),
+            original_source: text(),
+            original_key: text(),
+            group: text(),
+            counter: None,
+            refers_to: None,
+            expected_at: None,
+            occurred_at: Timestamp(0),
+            utc_offset_minutes: 0,
+            effective_at: Timestamp(0),
+            recorded_at: Timestamp(0),
+            flags: Flags::default(),
+            reservation_state: None,
+        }
+    }
+
+    /// What the second entry, a promise of so many of five units, is found to be.
+    fn promise(quantity: i64) -> (Option<String>, i64, i64) {
+        let sources = HashMap::from([(1, "till".to_owned())]);
+        let mut fold = Fold::new(Partition(0));
+        let mut take = |entry: Entry<'static>| {
+            let checksum = entry.checksum();
+            match fold.take(&Stored { entry, checksum }, &sources) {
+                Err(Stop::Differs(difference)) => Some(difference),
+                _ => None,
+            }
+        };
+        assert_eq!(take(entry(1, Kind::Receipt, 5)), None);
+        let difference = take(entry(2, Kind::Reserve, quantity));
+        (difference, fold.promised, fold.oversold)
+    }
+
+    #[test]
+    fn a_promise_of_more_than_there_is_differs() {
+        assert_eq!(promise(5), (None, 5, 0));
+        let (difference, promised, oversold) = promise(7);
+        assert_eq!((promised, oversold), (7, 2));
+        let name = "ledger_entry partition=0 seq=2";
+        assert_eq!(difference, Some(format!("{name}: promises 2 units more than there are")));
+    }
+}
