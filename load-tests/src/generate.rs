@@ -6,6 +6,7 @@
 mod chain;
 mod facts;
 mod file;
+pub mod tills;
 
 #[cfg(test)]
 mod tests;

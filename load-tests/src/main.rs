@@ -32,6 +32,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 enum Command {
     /// Writes a year of tills of a chain of shops, the same for the same seed.
     Generate(generate::GenerateArgs),
+    /// Writes a year of households' baskets, for reservations in the replay.
+    GenerateTills(generate::tills::TillsArgs),
     /// Works out by itself what a file for `stockroom import csv` must end in.
     Expect(expect::ExpectArgs),
     /// Movements a second through SyncMovements, against the same rows by bulk SQL.
@@ -52,6 +54,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Generate(args) => generate::run(&args),
+        Command::GenerateTills(args) => generate::tills::run(&args),
         Command::Expect(args) => expect::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Single(args) => single::run(&args),

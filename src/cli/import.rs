@@ -4,6 +4,7 @@
 //! again: what is in the ledger already is answered as a duplicate.
 #![expect(clippy::disallowed_types, reason = "a client of the interface, in gRPC like any other")]
 
+mod click_and_collect;
 mod completejourney;
 mod feed;
 mod opening;
@@ -31,8 +32,9 @@ use anyhow::Context as _;
 use clap::builder::RangedU64ValueParser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-pub use self::opening::OpeningRule;
+pub use self::{click_and_collect::ClickAndCollect, opening::OpeningRule};
 use self::{
+    click_and_collect::{Plan, replay},
     feed::{Feed, Lines},
     opening::Opening,
     order::{lanes, plan},
@@ -67,6 +69,9 @@ pub enum ImportFile {
         transactions: PathBuf,
         /// The catalogue, plain or Zstandard.
         products: PathBuf,
+        /// What of it is ordered first and collected later.
+        #[command(flatten)]
+        orders: ClickAndCollect,
     },
     /// A table with the fields of a movement as columns, of which key, kind, location_id, sku and
     /// quantity are mandatory; kinds and states by their names without prefix, times in RFC 3339.
@@ -101,6 +106,10 @@ pub struct ImportOptions {
     /// Opening stock that is received before the first line.
     #[arg(long, global = true, value_enum, default_value = "none")]
     pub opening: OpeningRule,
+    /// Receives so many per cent of that opening stock.
+    #[arg(long, global = true, default_value_t = 100, value_name = "PERCENT")]
+    #[arg(value_parser = RangedU64ValueParser::<u8>::new().range(0..=100))]
+    pub stock_percent: u8,
     /// Streams at once; a location stays on one.
     #[arg(long, global = true, default_value_t = 4)]
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
@@ -117,6 +126,8 @@ pub enum Outcome {
     Complete,
     /// Some lines could not be read and were never sent.
     Unreadable,
+    /// Some reservations are not in a final state, or have units set aside.
+    Unsettled,
 }
 
 impl Outcome {
@@ -124,7 +135,7 @@ impl Outcome {
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Complete => 0,
-            Self::Unreadable => 1,
+            Self::Unreadable | Self::Unsettled => 1,
         }
     }
 }
@@ -144,7 +155,11 @@ pub async fn run(args: ImportArgs) -> anyhow::Result<Outcome> {
     } else {
         println!("{}", summary.to_text());
     }
-    Ok(if summary.unreadable.is_empty() { Outcome::Complete } else { Outcome::Unreadable })
+    Ok(match &summary.orders {
+        _ if !summary.unreadable.is_empty() => Outcome::Unreadable,
+        Some(orders) if !orders.is_settled() => Outcome::Unsettled,
+        _ => Outcome::Complete,
+    })
 }
 
 fn read_file(file: &ImportFile) -> anyhow::Result<Feed> {
@@ -153,8 +168,9 @@ fn read_file(file: &ImportFile) -> anyhow::Result<Feed> {
     };
     let (path, feed) = match file {
         ImportFile::Uci { file } => (file, uci::read(open(file)?)),
-        ImportFile::Completejourney { transactions, products } => {
-            (transactions, completejourney::read(open(transactions)?, open(products)?))
+        ImportFile::Completejourney { transactions, products, orders } => {
+            let feed = completejourney::read(open(transactions)?, open(products)?);
+            (transactions, feed.map(|feed| orders.of(feed)))
         }
         ImportFile::Csv { file, source, time_zone } => {
             (file, table::read(open(file)?, source, time_zone))
@@ -170,12 +186,21 @@ async fn transfer(feed: Feed, options: &ImportOptions) -> anyhow::Result<Summary
     })?;
     let patience = Patience::new(options.retry_for);
     register(&connections, &feed, &patience).await?;
-    let opening = open_stock(&connections, &feed, options, &patience).await?;
+    let orders = feed.compress.map(|compress| (compress, Plan::new(feed.lines.as_ref())));
+    let orders = orders.as_ref();
+    let stock = stock(&feed, orders.map(|(_, orders)| orders), options);
+    let opening = open_stock(&connections, stock, options, &patience).await?;
     let steps = plan(feed.lines.as_ref(), options.shuffle, options.duplicate);
     let progress = progress_bar("lines", &steps, feed.lines.as_ref());
-    let lanes = lanes(feed.lines.as_ref(), &steps, options.streams);
-    drop(steps);
-    let tally = send(&connections, Arc::clone(&feed.lines), lanes, &patience, &progress).await?;
+    let (tally, orders) = if let Some((compress, orders)) = orders {
+        let done = replay(&connections, &feed, orders, *compress, &patience, &progress).await?;
+        (done.0, Some(done.1))
+    } else {
+        let lanes = lanes(feed.lines.as_ref(), &steps, options.streams);
+        drop(steps);
+        let lines = Arc::clone(&feed.lines);
+        (send(&connections, lines, lanes, &patience, &progress).await?, None)
+    };
     progress.finish_and_clear();
     let left_out = feed.dropped.unwrap_or_default() + feed.unreadable.len() as u64;
     Ok(Summary {
@@ -184,19 +209,28 @@ async fn transfer(feed: Feed, options: &ImportOptions) -> anyhow::Result<Summary
         opening,
         dropped: feed.dropped,
         unreadable: feed.unreadable,
+        orders,
     })
+}
+
+/// What must be there before the first line, if anything must.
+fn stock(feed: &Feed, orders: Option<&Plan>, options: &ImportOptions) -> Option<Opening> {
+    let (rule, lines) = (options.opening, Arc::clone(&feed.lines));
+    let opening = match orders {
+        _ if rule == OpeningRule::None => return None,
+        Some(orders) => Opening::with_effects(rule, lines, orders.effects(feed.lines.as_ref())),
+        None => Opening::new(rule, lines),
+    };
+    Some(opening.keep_percent(options.stock_percent))
 }
 
 async fn open_stock(
     connections: &Connections,
-    feed: &Feed,
+    opening: Option<Opening>,
     options: &ImportOptions,
     patience: &Patience,
 ) -> anyhow::Result<Option<(tally::Tally, i64)>> {
-    if options.opening == OpeningRule::None {
-        return Ok(None);
-    }
-    let opening = Opening::new(options.opening, Arc::clone(&feed.lines));
+    let Some(opening) = opening else { return Ok(None) };
     let units = opening.units();
     let opening: Arc<dyn Lines> = Arc::new(opening);
     let steps = plan(opening.as_ref(), None, 0.0);

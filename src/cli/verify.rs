@@ -127,6 +127,9 @@ fn as_json(verified: &Verified, redis: &Redis, ok: bool) -> serde_json::Value {
         "entries": verified.entries,
         "sellable": verified.sellable,
         "on_hand": verified.on_hand,
+        "promised": verified.promised,
+        "oversold": verified.oversold,
+        "below_zero": verified.below_zero,
         "redis": redis.as_json(),
     });
     if let Some(difference) = &verified.difference {
@@ -136,14 +139,16 @@ fn as_json(verified: &Verified, redis: &Redis, ok: bool) -> serde_json::Value {
 }
 
 fn as_text(verified: &Verified) -> String {
-    let Verified { partitions, positions, entries, sellable, on_hand, difference } = verified;
+    let Verified { partitions, positions, entries, sellable, on_hand, .. } = verified;
+    let Verified { promised, oversold, below_zero, difference, .. } = verified;
     let found = match difference {
         None => "everything fits".to_owned(),
         Some(difference) => format!("first difference: {difference}"),
     };
     format!(
         "{entries} entries in {partitions} partitions, {positions} positions\n\
-         {sellable} units sellable, {on_hand} on hand\n\
+         {sellable} units sellable, {on_hand} on hand, {below_zero} positions below zero\n\
+         {promised} units were promised, {oversold} of them oversold\n\
          {found}\n"
     )
 }

@@ -49,6 +49,12 @@ pub struct Verified {
     pub sellable: i64,
     /// Units in the buildings, over all positions.
     pub on_hand: i64,
+    /// Units that were ever promised, over all entries.
+    pub promised: i64,
+    /// Units of these that were not there, up to the first difference.
+    pub oversold: i64,
+    /// Positions of which more was taken than there was; only facts do that.
+    pub below_zero: u64,
     /// The first difference: table, key of the row, column, what was found and what was expected.
     pub difference: Option<String>,
 }
@@ -357,6 +363,9 @@ fn verified(folds: &[Fold], difference: Option<String>) -> Verified {
         entries: folds.iter().map(|fold| fold.seq as u64).sum(),
         sellable: sums().map(|sums| sums.balances[0]).sum(),
         on_hand: sums().flat_map(|sums| &sums.balances[..3]).sum(),
+        promised: folds.iter().map(|fold| fold.promised).sum(),
+        oversold: folds.iter().map(|fold| fold.oversold).sum(),
+        below_zero: sums().filter(|sums| sums.balances[0] < 0).count() as u64,
         difference,
     }
 }

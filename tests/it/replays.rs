@@ -3,6 +3,8 @@
 
 #![expect(clippy::disallowed_types, reason = "looks into the database while a replay runs")]
 
+mod click_and_collect;
+
 use std::{path::Path, process::Stdio};
 
 use serde_json::{Value, json};

@@ -10,7 +10,7 @@ use prost_types::Timestamp;
 use rustc_hash::FxHashMap;
 
 use super::{
-    feed::{Change, Effect, Feed, Lines, Names},
+    feed::{Basket, Change, Effect, Feed, Lines, Names},
     read::{ReadError, columns, number, text},
 };
 use crate::api::proto::{Location, Movement, MovementKind};
@@ -33,7 +33,7 @@ pub(crate) fn read(transactions: impl Read, products: impl Read) -> Result<Feed,
     let catalogue = catalogue(products)?;
     let mut journey = Journey::new()?;
     let mut reader = csv::Reader::from_reader(transactions);
-    let names = ["store_id", "basket_id", "product_id", "quantity", "ts"];
+    let names = ["store_id", "basket_id", "product_id", "quantity", "ts", "household_id"];
     let columns = columns(reader.byte_headers()?, names)?;
     let mut record = ByteRecord::new();
     let mut dropped = 0;
@@ -51,6 +51,7 @@ pub(crate) fn read(transactions: impl Read, products: impl Read) -> Result<Feed,
         lines: Arc::new(journey),
         dropped: Some(dropped),
         unreadable: Vec::new(),
+        compress: None,
     })
 }
 
@@ -92,6 +93,7 @@ fn shop(shop: &str) -> Location {
 
 struct Row {
     basket: u64,
+    household: u32,
     sku: u32,
     units: u32,
     seconds: u32,
@@ -128,10 +130,10 @@ impl Journey {
     fn add(
         &mut self,
         record: &ByteRecord,
-        columns: [usize; 5],
+        columns: [usize; 6],
         catalogue: &Catalogue,
     ) -> Result<bool, ReadError> {
-        let [shop, basket, product, quantity, time] = columns;
+        let [shop, basket, product, quantity, time, household] = columns;
         let product_id: u32 = number(record, product, "product_id")?;
         let Some(&stock) = catalogue.get(&product_id) else {
             return Ok(false);
@@ -144,6 +146,7 @@ impl Journey {
         }
         self.rows.push(Row {
             basket: number(record, basket, "basket_id")?,
+            household: number(record, household, "household_id")?,
             sku,
             units: number(record, quantity, "quantity")?,
             seconds,
@@ -217,5 +220,10 @@ impl Lines for Journey {
 
     fn starts_at(&self) -> Option<i64> {
         self.rows.iter().map(|row| i64::from(row.seconds)).min()
+    }
+
+    fn basket(&self, line: usize) -> Option<Basket> {
+        let row = &self.rows[line];
+        Some(Basket { id: row.basket, household: row.household, at: i64::from(row.seconds) })
     }
 }

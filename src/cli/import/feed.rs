@@ -22,6 +22,8 @@ pub(crate) struct Feed {
     pub(crate) dropped: Option<u64>,
     /// Lines that could not be read at all.
     pub(crate) unreadable: Vec<Unreadable>,
+    /// Set where some baskets are sent as reservations: how many seconds of the file pass in one.
+    pub(crate) compress: Option<u32>,
 }
 
 /// A line that is not even a movement.
@@ -59,6 +61,21 @@ pub(crate) trait Lines: Send + Sync {
     }
     /// Seconds of the earliest `occurred_at` that a server can accept.
     fn starts_at(&self) -> Option<i64>;
+    /// The basket that the line was bought in, for files that know it.
+    fn basket(&self, _line: usize) -> Option<Basket> {
+        None
+    }
+}
+
+/// One purchase at one till.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Basket {
+    /// Its number in the file.
+    pub(crate) id: u64,
+    /// Who bought it.
+    pub(crate) household: u32,
+    /// Seconds since 1970.
+    pub(crate) at: i64,
 }
 
 /// What a line does to SELLABLE of one position.

@@ -37,14 +37,38 @@ struct Row {
 impl Opening {
     /// By the rule, in the order of first appearance in the file.
     pub(crate) fn new(rule: OpeningRule, lines: Arc<dyn Lines>) -> Self {
+        let of_lines = Arc::clone(&lines);
+        let effects = (0..lines.count()).filter_map(|line| of_lines.effect(line));
+        Self::with_effects(rule, Arc::clone(&lines), effects)
+    }
+
+    /// As [`Opening::new`], where the lines have other effects than they have by themselves.
+    pub(crate) fn with_effects(
+        rule: OpeningRule,
+        lines: Arc<dyn Lines>,
+        effects: impl Iterator<Item = Effect>,
+    ) -> Self {
         let seconds = lines.starts_at().map(|first| first - 1);
-        let effects = (0..lines.count()).filter_map(|line| lines.effect(line));
         let rows = match rule {
             OpeningRule::None => Vec::new(),
             OpeningRule::Sum => needs(effects, Need::sell),
             OpeningRule::Minimal => needs(effects, Need::cover),
         };
         Self { lines, rows, seconds }
+    }
+
+    /// Leaves so many per cent of all units, rounded down. What is missing is spread evenly over the
+    /// units in the order of the rows, as most rows have too few to take a share of each.
+    pub(crate) fn keep_percent(mut self, percent: u8) -> Self {
+        let kept = |units: i64| i128::from(units) * i128::from(percent) / 100;
+        let mut before = 0_i64;
+        for row in &mut self.rows {
+            let after = before.saturating_add(row.units);
+            row.units = i64::try_from(kept(after) - kept(before)).unwrap_or(row.units);
+            before = after;
+        }
+        self.rows.retain(|row| row.units > 0);
+        self
     }
 
     /// Units of all rows.
@@ -200,6 +224,21 @@ mod tests {
     fn sum_is_what_was_sold() {
         let expected = [("a", "x", 9), ("b", "x", 16)];
         assert_eq!(opening(OpeningRule::Sum), expected.map(|(l, s, q)| (l.into(), s.into(), q)));
+    }
+
+    #[test]
+    fn a_share_of_the_stock_is_that_share_of_its_units() {
+        let feed = table::read(FILE.as_bytes(), "csv", "Etc/UTC").unwrap();
+        let share = |percent| {
+            let opening = Opening::new(OpeningRule::Sum, Arc::clone(&feed.lines));
+            let opening = opening.keep_percent(percent);
+            (0..opening.count()).map(|line| opening.movement(line).quantity).collect::<Vec<_>>()
+        };
+        assert_eq!(share(100), [9, 16]);
+        // 22 of 25 units: 8.1 of the first nine, 22.5 of all.
+        assert_eq!(share(90), [8, 14]);
+        assert_eq!(share(10), [2], "a row without units is no receipt");
+        assert!(share(0).is_empty());
     }
 
     #[test]

@@ -84,6 +84,20 @@ pub(crate) enum SendError {
         /// Key of the line.
         key: String,
     },
+    /// It rejected a fact that it must take.
+    #[error("the server rejected the return `{key}` of what was sold in another shop: {reason}")]
+    NotTakenBack {
+        /// Key of the return.
+        key: String,
+        /// Its reason.
+        reason: String,
+    },
+    /// A promise outlived its deadline.
+    #[error("the reservation `{reservation_id}` does not expire; does the server's sweeper run")]
+    NotExpired {
+        /// Which.
+        reservation_id: String,
+    },
 }
 
 impl SendError {

@@ -50,6 +50,7 @@ pub(crate) fn read(file: impl Read, source: &str, time_zone: &str) -> Result<Fee
         unstocked: Vec::new(),
         dropped: None,
         unreadable: std::mem::take(&mut table.unreadable),
+        compress: None,
         lines: Arc::new(table),
     })
 }

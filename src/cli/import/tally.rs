@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
-use super::feed::Unreadable;
+use super::{click_and_collect::Report, feed::Unreadable};
 use crate::api::proto::{MovementKind, MovementResult, MovementStatus};
 
 /// Unreadable lines that are shown one by one; the rest is only counted.
@@ -77,6 +77,8 @@ pub(crate) struct Summary {
     pub(crate) dropped: Option<u64>,
     /// Lines that could not be read.
     pub(crate) unreadable: Vec<Unreadable>,
+    /// What became of the baskets that were sent as reservations.
+    pub(crate) orders: Option<Report>,
 }
 
 impl Summary {
@@ -102,7 +104,15 @@ impl Summary {
         if let Some(dropped) = self.dropped {
             summary["dropped"] = dropped.into();
         }
+        if let Some(orders) = &self.orders {
+            summary["click_and_collect"] = orders.to_json(self.received());
+        }
         summary
+    }
+
+    /// Units of the opening stock.
+    fn received(&self) -> Option<i64> {
+        self.opening.as_ref().map(|(_, units)| *units)
     }
 
     /// For people.
@@ -134,6 +144,10 @@ impl Summary {
         }
         if !self.unreadable.is_empty() {
             row("unreadable".into(), self.unreadable.len() as u64);
+        }
+        for (name, number) in self.orders.iter().flat_map(|orders| orders.rows(self.received())) {
+            let sign = if number < 0 { "-" } else { "" };
+            table.add_row([name, format!("{sign}{}", grouped(number.unsigned_abs()))]);
         }
         if let Some(column) = table.column_mut(1) {
             column.set_cell_alignment(CellAlignment::Right);

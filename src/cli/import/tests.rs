@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf, time::Duration};
 
 use super::{
-    ImportFile, ImportOptions, OpeningRule,
+    ClickAndCollect, ImportFile, ImportOptions, OpeningRule,
     fake::{Fake, Fault},
     feed::{Feed, Lines as _},
     opening::Opening,
@@ -20,6 +20,7 @@ fn options(addr: std::net::SocketAddr) -> ImportOptions {
         shuffle: None,
         duplicate: 0.0,
         opening: OpeningRule::None,
+        stock_percent: 100,
         streams: 4,
         json: true,
     }
@@ -215,6 +216,7 @@ fn the_complete_journey_falls_into_its_classes() {
     let file = ImportFile::Completejourney {
         transactions: data.join("completejourney_transactions.csv.zst"),
         products: data.join("completejourney_products.csv.zst"),
+        orders: ClickAndCollect { click_and_collect: false, compress: 1 },
     };
     let feed = read_file(&file).unwrap();
     assert_eq!(

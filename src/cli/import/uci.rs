@@ -74,6 +74,7 @@ pub(crate) fn read(file: impl Read) -> Result<Feed, ReadError> {
         lines: Arc::new(uci),
         dropped: None,
         unreadable: Vec::new(),
+        compress: None,
     })
 }
 

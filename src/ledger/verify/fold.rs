@@ -43,6 +43,9 @@ pub(super) struct Fold {
     pub halves: Vec<Half>,
     /// Reservations.
     pub promises: Promises,
+    /// Units that were ever promised, and those of them that were not there.
+    pub promised: i64,
+    pub oversold: i64,
 }
 
 /// What the entries of one position add up to.
@@ -112,6 +115,8 @@ impl Fold {
             returns: Vec::new(),
             halves: Vec::new(),
             promises: Promises::default(),
+            promised: 0,
+            oversold: 0,
         }
     }
 
@@ -143,10 +148,27 @@ impl Fold {
                 ("reserved_after", Some(entry.reserved_after), Some(sums.reserved)),
             ],
         )?;
+        self.take_promised(entry)?;
         self.take_request(entry, sources)?;
         self.promises.take(entry)?;
         self.take_references(entry);
         Ok(())
+    }
+
+    /// Nothing is ever promised that is not there. A fact may take away what was promised: that is a
+    /// shortfall, and none of its entries promises anything.
+    fn take_promised(&mut self, entry: &Entry<'_>) -> Result<(), Stop> {
+        if entry.reserved_change <= 0 {
+            return Ok(());
+        }
+        self.promised += entry.reserved_change;
+        let missing = (entry.reserved_after - entry.sellable_after).max(0);
+        self.oversold += missing.min(entry.reserved_change);
+        if missing == 0 {
+            return Ok(());
+        }
+        let name = entry_name(entry.partition, entry.seq);
+        Err(Stop::Differs(format!("{name}: promises {missing} units more than there are")))
     }
 
     /// What the entry answers, unless it came along with one that does.
@@ -271,4 +293,82 @@ impl Sums {
 
 fn request_id(source: &str, key: &str, location: i32) -> RequestId {
     (Uuid::from_u128(Digest::of(source, key).0), location)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::stock::{
+        ids::{ItemNo, LocationNo, SourceNo},
+        kind::StockState,
+    };
+
+    fn entry(seq: Seq, kind: Kind, quantity: i64) -> Entry<'static> {
+        let text = || Cow::Borrowed("");
+        let receipt = kind == Kind::Receipt;
+        let states = receipt.then_some((StockState::External, StockState::Sellable));
+        Entry {
+            partition: Partition(0),
+            seq,
+            kind,
+            location: LocationNo(1),
+            item: ItemNo(1),
+            legs: if receipt { Legs::Both } else { Legs::None },
+            states,
+            quantity,
+            sellable_after: 5,
+            reserved_change: if receipt { 0 } else { quantity },
+            reserved_after: if receipt { 0 } else { quantity },
+            source: SourceNo(1),
+            key: Cow::Owned(format!("k{seq}")),
+            fingerprint: 0,
+            channel: None,
+            actor: text(),
+            reason: text(),
+            document: text(),
+            document_line: 0,
+            note: text(),
+            reservation_id: text(),
+            hold_id: text(),
+            original_source: text(),
+            original_key: text(),
+            group: text(),
+            counter: None,
+            refers_to: None,
+            expected_at: None,
+            occurred_at: Timestamp(0),
+            utc_offset_minutes: 0,
+            effective_at: Timestamp(0),
+            recorded_at: Timestamp(0),
+            flags: Flags::default(),
+            reservation_state: None,
+        }
+    }
+
+    /// What the second entry, a promise of so many of five units, is found to be.
+    fn promise(quantity: i64) -> (Option<String>, i64, i64) {
+        let sources = HashMap::from([(1, "till".to_owned())]);
+        let mut fold = Fold::new(Partition(0));
+        let mut take = |entry: Entry<'static>| {
+            let checksum = entry.checksum();
+            match fold.take(&Stored { entry, checksum }, &sources) {
+                Err(Stop::Differs(difference)) => Some(difference),
+                _ => None,
+            }
+        };
+        assert_eq!(take(entry(1, Kind::Receipt, 5)), None);
+        let difference = take(entry(2, Kind::Reserve, quantity));
+        (difference, fold.promised, fold.oversold)
+    }
+
+    #[test]
+    fn a_promise_of_more_than_there_is_differs() {
+        assert_eq!(promise(5), (None, 5, 0));
+        let (difference, promised, oversold) = promise(7);
+        assert_eq!((promised, oversold), (7, 2));
+        let name = "ledger_entry partition=0 seq=2";
+        assert_eq!(difference, Some(format!("{name}: promises 2 units more than there are")));
+    }
 }
