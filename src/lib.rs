@@ -10,20 +10,28 @@
 //!    here, and nothing else is.
 //! 2. [`ledger`]: PostgreSQL. One transaction per batch under the lock of a partition's head, and all
 //!    SQL of the project.
-//! 3. [`writer`]: the lanes. Reports queue per partition and are committed together.
-//! 4. [`api`]: gRPC. Decodes, calls once, encodes.
-//! 5. [`cli`]: the commands; [`embedded`]: the private databases of the default; [`availability`]:
-//!    Redis; [`config`]: every setting; [`telemetry`]: logs and the table of all metrics.
+//! 3. [`availability`]: Redis. One script an operation: reads, holds, what surrounds a batch, and the
+//!    projection.
+//! 4. [`writer`]: the lanes. What is written queues per partition and is committed together; around
+//!    the transaction of a batch Redis is asked before and told after. Holds, and the sweeper.
+//! 5. [`feed`]: the ledger's entries in order: to Redis, and to who watches. [`reads`]: from Redis, or
+//!    from PostgreSQL where Redis cannot say it.
+//! 6. [`api`]: gRPC. Decodes, calls once, encodes.
+//! 7. [`cli`]: the commands; [`embedded`]: the private databases of the default; [`config`]: every
+//!    setting; [`telemetry`]: logs and the table of all metrics.
 //!
 //! The path of a movement is `api::movements -> writer -> ledger::transaction -> answer`; the decision
-//! in the middle of it is [`stock::machine::apply`].
+//! in the middle of it is [`stock::machine::apply`]. A reservation takes the same path, with admission
+//! before the transaction and settling after it.
 //!
 //! # Who imports whom
-//! `api` and `cli` may import everything, `writer` imports `ledger`, everyone imports `stock`, and
-//! `stock` imports nothing of ours. `sqlx` is used in `ledger` only, `redis` in `availability` only,
+//! `api` and `cli` may import everything, `writer`, `feed` and `reads` both stores, and `writer` also
+//! `reads`; `ledger` and `availability` never import each other, nor `writer` and `feed`. Everyone
+//! imports `stock`, and `stock` nothing of ours. `sqlx` is used in `ledger` only, `redis` in `availability` only,
 //! `tonic` in `api` and by the commands that are clients; the lints hold this.
 //!
 //! # Invariants
+//! - A request is granted only if the stock is there; CHECK constraints guard it a second time.
 //! - A key has at most one effect in its scope (source, location), and a replay gets the first answer.
 //! - Sequence numbers of a partition are dense and follow its commits; time never runs backwards
 //!   along them.
