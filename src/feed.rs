@@ -22,23 +22,16 @@ use crate::{availability::Availability, ledger::Ledger};
 /// Keeps Redis equal to the ledger, for as long as it lives.
 #[derive(Debug)]
 pub struct Feed {
-    wake: Arc<Notify>,
     _tasks: JoinSet<()>,
 }
 
 impl Feed {
-    /// Begins to project, and to walk over what was projected.
-    pub fn start(ledger: Ledger, availability: Availability) -> Feed {
-        let wake = Arc::new(Notify::new());
+    /// Begins to project, and to walk over what was projected. `wake` tells that something was
+    /// committed: a hint that saves a moment.
+    pub fn start(ledger: Ledger, availability: Availability, wake: Arc<Notify>) -> Feed {
         let mut tasks = JoinSet::new();
-        let (projected, woken) = ((ledger.clone(), availability.clone()), Arc::clone(&wake));
-        let _ = tasks.spawn(projection::run(projected.0, projected.1, woken));
+        let _ = tasks.spawn(projection::run(ledger.clone(), availability.clone(), wake));
         let _ = tasks.spawn(scrub::run(ledger, availability));
-        Feed { wake, _tasks: tasks }
-    }
-
-    /// What tells it that something was committed: a hint that saves it a moment.
-    pub fn wake(&self) -> Arc<Notify> {
-        Arc::clone(&self.wake)
+        Feed { _tasks: tasks }
     }
 }

@@ -133,6 +133,15 @@ impl Reads {
         Ok(answer)
     }
 
+    /// Units of live holds, as far as they can be seen.
+    pub async fn held(&self, keys: &[PositionKey]) -> FxHashMap<PositionKey, i64> {
+        let Ok(reading) = self.availability.read(keys, None).await else {
+            return FxHashMap::default();
+        };
+        let held = reading.positions.iter().map(|projected| projected.held);
+        keys.iter().copied().zip(held).collect()
+    }
+
     async fn positions(
         &self,
         keys: impl Iterator<Item = PositionKey>,

@@ -20,7 +20,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rustc_hash::FxHashMap;
 use tokio::{
-    sync::{Semaphore, oneshot},
+    sync::{Notify, Semaphore, oneshot},
     time::Instant,
 };
 
@@ -198,6 +198,11 @@ impl Writer {
     /// What pickup codes are made with.
     pub fn pickup_secret(&self) -> &PickupSecret {
         &self.pickup_secret
+    }
+
+    /// Told whenever something was committed that Redis was not told of.
+    pub fn committed(&self) -> Arc<Notify> {
+        Arc::clone(&self.stores.committed)
     }
 
     /// The key up to which everything that a source sent is settled.

@@ -223,11 +223,18 @@ impl Api {
             }
             (None, false) => self.positions_at_token(&keys, &partitions, token).await?,
         };
+        let held = match as_of.is_none() && token.is_empty() {
+            true => self.reads.held(&keys).await,
+            // Nobody remembers what was held.
+            false => FxHashMap::default(),
+        };
         let positions = pairs.iter().map(|(location_id, sku, key)| {
+            let held = key.and_then(|key| held.get(&key).copied()).unwrap_or(0);
             let position = key.and_then(|key| read.get(&key));
             let since = key.and_then(|key| since.get(&key)).map(|at| wire::time_out(*at));
             proto::Position {
                 in_transit_since: since,
+                held,
                 ..wire::position(location_id, sku, position)
             }
         });

@@ -50,7 +50,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
             Ledger::migrate(&databases.database_url, config.partitions).await?;
         }
         let writer = start_writer(&ledger, &availability, &stopped).await?;
-        let feed = Feed::start(ledger.clone(), availability.clone());
+        let feed = Feed::start(ledger.clone(), availability.clone(), writer.committed());
         let (mut health, drain) = Health::start(ledger.clone(), availability.clone());
         health.ready().await;
         if databases.embedded.is_some() {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     task::JoinHandle,
     time::Instant,
 };
@@ -69,11 +69,13 @@ pub(super) struct Stores {
     pub availability: Availability,
     /// The epoch of the last batch of any lane; 0: none was written yet.
     epoch: Arc<AtomicI64>,
+    /// Told whenever something was committed that Redis was not told of.
+    pub committed: Arc<Notify>,
 }
 
 impl Stores {
     pub(super) fn new(ledger: Ledger, availability: Availability) -> Stores {
-        Stores { ledger, availability, epoch: Arc::default() }
+        Stores { ledger, availability, epoch: Arc::default(), committed: Arc::default() }
     }
 
     /// The epoch of the ledger, as far as this server knows.
@@ -198,11 +200,18 @@ impl Serving {
     async fn settle(&mut self, effect: Option<Effect>, admitted: Option<Admitted>) {
         let (availability, partition) = (self.stores.availability.clone(), self.partition);
         if admitted.is_some() {
-            settle(&availability, partition, effect.as_ref(), admitted).await;
+            if !settle(&availability, partition, effect.as_ref(), admitted).await {
+                self.stores.committed.notify_one();
+            }
         } else if self.settling.as_ref().is_none_or(JoinHandle::is_finished) {
-            let settling =
-                async move { settle(&availability, partition, effect.as_ref(), None).await };
-            self.settling = Some(tokio::spawn(settling));
+            let committed = Arc::clone(&self.stores.committed);
+            self.settling = Some(tokio::spawn(async move {
+                if !settle(&availability, partition, effect.as_ref(), None).await {
+                    committed.notify_one();
+                }
+            }));
+        } else {
+            self.stores.committed.notify_one();
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::{
+    availability::hold::{HoldStatus, KnownHold},
     ledger::{
         directory::{Known, KnownItem},
         fault::Fault,
@@ -81,6 +82,9 @@ impl Writer {
             }
         }
         originals.resolve_within(&mut movements, &sender.source);
+        for (_, movement) in &mut movements {
+            movement.hold_unknown = self.is_hold_unknown(movement).await;
+        }
         let commands = group(movements, &answers);
         Ok(Resolved { answers, commands })
     }
@@ -112,6 +116,20 @@ impl Writer {
         let items =
             unknown(&|draft| [&draft.sku, ""], &|name| directory.known().item(name).is_some());
         if items.is_empty() { Ok(()) } else { directory.find_items(&items).await }
+    }
+
+    /// Whether Redis is sure that the hold that a sale names promises nothing of its item.
+    async fn is_hold_unknown(&self, movement: &Movement) -> bool {
+        let Some(hold) = movement.hold().filter(|_| movement.reservation().is_none()) else {
+            return false;
+        };
+        match self.availability.get(hold).await {
+            Ok(KnownHold::Here(hold, HoldStatus::Live)) => {
+                !hold.lines.iter().any(|line| line.item == movement.item)
+            }
+            Ok(KnownHold::Here(..) | KnownHold::Unknown) => true,
+            Ok(KnownHold::InLedger) | Err(_) => false,
+        }
     }
 
     /// Where the originals are that the drafts refer to. Without a lock: what moves meanwhile is

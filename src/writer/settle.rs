@@ -73,16 +73,16 @@ pub(super) fn effects(plan: &Plan<'_>, heads: &[Head]) -> Vec<Effect> {
     moved.collect()
 }
 
-/// Tells Redis, and gives back what was taken for the batch.
+/// Tells Redis, and gives back what was taken for the batch. False: the feed has to project it.
 pub(super) async fn settle(
     availability: &Availability,
     partition: Partition,
     effect: Option<&Effect>,
     admitted: Option<Admitted>,
-) {
+) -> bool {
     let token = admitted.map(|admitted| admitted.token);
     if effect.is_none() && token.is_none() {
-        return;
+        return true;
     }
     let settle = match effect {
         Some(effect) => Settle {
@@ -106,7 +106,11 @@ pub(super) async fn settle(
             effects: Effects::default(),
         },
     };
-    if let Err(fault) = availability.settle(partition, settle).await {
-        tracing::debug!(fault = fault.chain(), "a batch was not settled");
+    match availability.settle(partition, settle).await {
+        Ok(moved) => moved || effect.is_none(),
+        Err(fault) => {
+            tracing::debug!(fault = fault.chain(), "a batch was not settled");
+            false
+        }
     }
 }

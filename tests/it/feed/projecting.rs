@@ -1,6 +1,9 @@
 //! Entries reach Redis, under traffic and whatever becomes of Redis.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
 use stockroom::{
     availability::{
@@ -164,7 +167,7 @@ async fn a_rebuild_goes_on_where_a_server_left_it() {
     assert!(still.redis.rebuild_page(partition, &begun, end, Effects::default()).await.unwrap());
     super::scene::spoil(&still.redis, first, None).await;
 
-    let _feed = Feed::start(still.ledger.clone(), still.redis.clone());
+    let _feed = Feed::start(still.ledger.clone(), still.redis.clone(), Arc::default());
     let after = eventually("it is finished", || async {
         state(&still.redis, partition).await.view.checkpoint
     })

@@ -87,7 +87,7 @@ impl Server {
         let ledger = Ledger::new(&options).unwrap();
         let availability = Availability::new(&redis.url, prefix_of(database_url)).unwrap();
         let writer = Writer::start(ledger.clone(), availability.clone()).await.unwrap();
-        let feed = Feed::start(ledger.clone(), availability.clone());
+        let feed = Feed::start(ledger.clone(), availability.clone(), writer.committed());
         let (health, drain) = Health::start(ledger.clone(), availability.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
