@@ -34,6 +34,8 @@ pub const CLOCK_IN_DOUBT: &str = "stockroom_clock_in_doubt";
 pub const PROJECTION_BEHIND: &str = "stockroom_projection_behind_entries";
 /// Seconds since the projection of a `partition` last stood at the head.
 pub const PROJECTION_AGE: &str = "stockroom_projection_age_seconds";
+/// 1 while Redis' clock and the database's disagree, by `partition`: nothing is promised from Redis.
+pub const PROJECTION_IN_DOUBT: &str = "stockroom_projection_in_doubt";
 /// Projections that were made anew.
 pub const REBUILDS: &str = "stockroom_rebuilds_total";
 /// What the scrubber put right, by `kind`: each is a defect, or somebody else's work.
@@ -107,6 +109,7 @@ fn describe() {
         Unit::Seconds,
         "Time since the projection last stood at the head of the ledger"
     );
+    describe_gauge!(PROJECTION_IN_DOUBT, "1 while the clocks of the databases disagree");
     describe_counter!(REBUILDS, "Projections made anew");
     describe_counter!(SCRUB_DIFFERENCES, "Differences to the ledger put right in Redis");
     describe_counter!(REDIS_AHEAD, "Times that Redis knew more than the ledger");
@@ -142,11 +145,12 @@ pub fn admission_skipped() {
 }
 
 /// Says how far the projection of a partition is; no age: nothing is known of it.
-pub fn projected(partition: i16, behind: i64, age_us: Option<i64>) {
+pub fn projected(partition: i16, behind: i64, age_us: Option<i64>, doubtful: bool) {
     let partition = partition.to_string();
     gauge!(PROJECTION_BEHIND, "partition" => partition.clone()).set(behind as f64);
     let age = age_us.map_or(f64::INFINITY, |age_us| age_us as f64 / 1e6);
-    gauge!(PROJECTION_AGE, "partition" => partition).set(age);
+    gauge!(PROJECTION_AGE, "partition" => partition.clone()).set(age);
+    gauge!(PROJECTION_IN_DOUBT, "partition" => partition).set(f64::from(u8::from(doubtful)));
 }
 
 /// Counts a projection that is made anew.

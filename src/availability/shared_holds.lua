@@ -100,15 +100,26 @@ local function claimed_units(entries)
     return units
 end
 
+-- Calls a command on a key with many arguments.
+local function call_with(command, name, arguments)
+    for from = 1, #arguments, ARGUMENTS_MAX do
+        redis.call(command, name,
+            unpack(arguments, from, math.min(#arguments, from + ARGUMENTS_MAX - 1)))
+    end
+end
+
 -- Stores the claims at some positions: name -> entries.
 local function save_claims(claims)
+    local there, gone = {}, {}
     for name, entries in pairs(claims) do
         if #entries == 0 then
-            redis.call('HDEL', key.taken, name)
+            gone[#gone + 1] = name
         else
-            redis.call('HSET', key.taken, name, cmsgpack.pack(entries))
+            there[#there + 1], there[#there + 2] = name, cmsgpack.pack(entries)
         end
     end
+    call_with('HDEL', key.taken, gone)
+    call_with('HSET', key.taken, there)
 end
 
 -- Gives back what a batch took, and the holds that it did not consume.

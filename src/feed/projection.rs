@@ -281,7 +281,7 @@ fn measure(state: &State, head: &Head) {
     let current = state.view.checkpoint.filter(|at| at.epoch == head.epoch);
     let behind = current.map_or(head.seq, |at| head.seq - at.seq);
     let age_us = current.map(|_| state.view.age_us);
-    telemetry::projected(head.partition.0, behind, age_us);
+    telemetry::projected(head.partition.0, behind, age_us, state.view.doubtful);
 }
 
 /// An authority that is behind what rests on it has lost something, unless Redis lies.
