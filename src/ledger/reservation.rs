@@ -14,7 +14,7 @@ use crate::{
         book::{Book, HoldKey, HoldUse},
         ids::{EntryRef, Partition, Seq},
         machine::Plan,
-        reservation::{Line, Reservation},
+        reservation::Reservation,
     },
 };
 
@@ -151,7 +151,6 @@ pub(crate) async fn write_reservations(
     let (new, changed): (Vec<_>, Vec<_>) = own.partition(|made| made.id.no > base);
     if !new.is_empty() {
         add_reservations(connection, partition, &new).await?;
-        put_lines(connection, partition, &new).await?;
     }
     if !changed.is_empty() {
         change_reservations(connection, partition, &changed).await?;
@@ -167,25 +166,71 @@ pub(crate) async fn write_reservations(
     add_versions(connection, partition, &superseded).await
 }
 
+/// New reservations with their lines, in one round trip.
 async fn add_reservations(
     connection: &mut PgConnection,
     partition: Partition,
     reservations: &[&Reservation],
 ) -> Result<(), Fault> {
     let rows: Vec<_> = reservations.iter().map(|made| ReservationRow(made)).collect();
+    let lines = LineColumns::of(reservations);
     sqlx::query!(
-        "insert into reservation (
-             partition, no, epoch, version, code_hash, created_at, ready_by, expires_at, changed_at,
-             answer_by, paid_at, location, channel, state, settlement, cancelled_by, ttl_given,
-             hold, held_as, order_ref, customer_ref, reason, successor, predecessor)
-         select $1, made.* from unnest($2::reservation_row[]) as made",
+        "with made as (
+             insert into reservation (
+                 partition, no, epoch, version, code_hash, created_at, ready_by, expires_at,
+                 changed_at, answer_by, paid_at, location, channel, state, settlement, cancelled_by,
+                 ttl_given, hold, held_as, order_ref, customer_ref, reason, successor, predecessor)
+             select $1, made.* from unnest($2::reservation_row[]) as made
+         )
+         insert into reservation_line (
+             partition, no, line, item, quantity, picked, collected, shelved)
+         select $1, * from unnest(
+             $3::bigint[], $4::smallint[], $5::int[], $6::bigint[], $7::bigint[], $8::bigint[],
+             $9::bigint[])",
         partition.0,
         rows as _,
+        &lines.no,
+        &lines.line,
+        &lines.item,
+        &lines.quantity,
+        &lines.picked,
+        &lines.collected,
+        &lines.shelved,
     )
     .execute(connection)
     .await
     .map_err(Fault::doing("add reservations"))?;
     Ok(())
+}
+
+/// Lines of reservations, a column each.
+#[derive(Default)]
+struct LineColumns {
+    no: Vec<i64>,
+    line: Vec<i16>,
+    item: Vec<i32>,
+    quantity: Vec<i64>,
+    picked: Vec<i64>,
+    collected: Vec<i64>,
+    shelved: Vec<i64>,
+}
+
+impl LineColumns {
+    fn of(reservations: &[&Reservation]) -> LineColumns {
+        let mut columns = LineColumns::default();
+        for made in reservations {
+            for (number, line) in made.lines.iter().enumerate() {
+                columns.no.push(made.id.no);
+                columns.line.push(number as i16);
+                columns.item.push(line.item.0);
+                columns.quantity.push(line.quantity);
+                columns.picked.push(line.picked);
+                columns.collected.push(line.collected);
+                columns.shelved.push(line.shelved);
+            }
+        }
+        columns
+    }
 }
 
 /// Only what a step can change. An upsert that always finds its row: the conflict looks it up in the
@@ -250,13 +295,7 @@ async fn put_lines(
     partition: Partition,
     reservations: &[&Reservation],
 ) -> Result<(), Fault> {
-    let lines = || {
-        reservations.iter().flat_map(|made| {
-            made.lines.iter().enumerate().map(|(number, line)| (made.id.no, number as i16, line))
-        })
-    };
-    let column =
-        |value: fn(&Line) -> i64| lines().map(|(_, _, line)| value(line)).collect::<Vec<_>>();
+    let lines = LineColumns::of(reservations);
     sqlx::query!(
         "insert into reservation_line (
              partition, no, line, item, quantity, picked, collected, shelved)
@@ -267,13 +306,13 @@ async fn put_lines(
              item = excluded.item, quantity = excluded.quantity, picked = excluded.picked,
              collected = excluded.collected, shelved = excluded.shelved",
         partition.0,
-        &lines().map(|(no, _, _)| no).collect::<Vec<_>>(),
-        &lines().map(|(_, number, _)| number).collect::<Vec<_>>(),
-        &lines().map(|(_, _, line)| line.item.0).collect::<Vec<_>>(),
-        &column(|line| line.quantity),
-        &column(|line| line.picked),
-        &column(|line| line.collected),
-        &column(|line| line.shelved),
+        &lines.no,
+        &lines.line,
+        &lines.item,
+        &lines.quantity,
+        &lines.picked,
+        &lines.collected,
+        &lines.shelved,
     )
     .execute(connection)
     .await

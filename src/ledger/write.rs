@@ -25,19 +25,15 @@ pub(crate) async fn write(
     log: &Log<'_>,
     plan: &Plan<'_>,
 ) -> Result<(), Fault> {
-    if !log.entries.is_empty() {
-        write_entries(connection, partition, &log.entries).await?;
-    }
     let positions = plan.positions.iter().filter(|(key, _)| key.place.partition == partition);
     // A position that the machine only looked at has not moved.
     let moved: Vec<_> = positions.filter(|(_, position)| position.seq > log.base).collect();
-    if !moved.is_empty() {
-        write_positions(connection, partition, &moved).await?;
-    }
     let requests = plan.requests.iter().filter(|(key, _)| key.place.partition == partition);
     let (stored, new): (Vec<_>, Vec<_>) = requests.partition(|(_, request)| request.stored);
-    if !new.is_empty() {
-        add_requests(connection, partition, &new).await?;
+    if !log.entries.is_empty() {
+        write_facts(connection, partition, &log.entries, &new, &moved).await?;
+    } else if !new.is_empty() {
+        write_facts(connection, partition, &[], &new, &[]).await?;
     }
     if !stored.is_empty() {
         change_requests(connection, partition, &stored).await?;
@@ -66,42 +62,37 @@ pub(crate) async fn write_head(
     Ok(done.rows_affected())
 }
 
-async fn write_entries(
+/// Entries, the requests that they answer first, and the positions as they left them: in one statement,
+/// as each costs a round trip under the lock. Each table is changed by one part of it.
+async fn write_facts(
     connection: &mut PgConnection,
     partition: Partition,
     entries: &[Entry<'_>],
-) -> Result<(), Fault> {
-    sqlx::query!(
-        "insert into ledger_entry (
-             partition, seq, quantity, sellable_after, reserved_change, reserved_after,
-             occurred_at, effective_at, recorded_at, checksum, fingerprint, location, item, source,
-             channel, counter_location, kind, legs, from_state, to_state, flags,
-             utc_offset_minutes, document_line, counter_seq, refers_to_seq, expected_at, key, actor,
-             reason, document, note, reservation_id, hold_id, original_source, original_key,
-             posting_group, reservation_state)
-         select $1, entry.* from unnest($2::entry_row_2[]) as entry",
-        partition.0,
-        column(entries, EntryRow) as _,
-    )
-    .execute(connection)
-    .await
-    .map_err(Fault::doing("write entries"))?;
-    Ok(())
-}
-
-async fn write_positions(
-    connection: &mut PgConnection,
-    partition: Partition,
+    requests: &[(&RequestKey, &Request)],
     positions: &[(&PositionKey, &Position)],
 ) -> Result<(), Fault> {
     sqlx::query!(
-        "insert into position (
+        "with entries as (
+             insert into ledger_entry (
+                 partition, seq, quantity, sellable_after, reserved_change, reserved_after,
+                 occurred_at, effective_at, recorded_at, checksum, fingerprint, location, item,
+                 source, channel, counter_location, kind, legs, from_state, to_state, flags,
+                 utc_offset_minutes, document_line, counter_seq, refers_to_seq, expected_at, key,
+                 actor, reason, document, note, reservation_id, hold_id, original_source,
+                 original_key, posting_group, reservation_state)
+             select $1, entry.* from unnest($2::entry_row_2[]) as entry
+         ), requests as (
+             insert into request (partition, digest, location, seq, returned, corrected_seq)
+             select $1, * from unnest(
+                 $3::uuid[], $4::int[], $5::bigint[], $6::bigint[], $7::bigint[])
+         )
+         insert into position (
              partition, location, item, sellable, staged, blocked, in_transit, expected, reserved,
              seq, fact_at, count_at, count_seq, doubtful_at)
          select $1, * from unnest(
-             $2::int[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-             $8::bigint[], $9::bigint[], $10::bigint[], $11::timestamptz[], $12::timestamptz[],
-             $13::bigint[], $14::timestamptz[])
+             $8::int[], $9::int[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
+             $14::bigint[], $15::bigint[], $16::bigint[], $17::timestamptz[], $18::timestamptz[],
+             $19::bigint[], $20::timestamptz[])
          on conflict (partition, location, item) do update set
              sellable = excluded.sellable, staged = excluded.staged, blocked = excluded.blocked,
              in_transit = excluded.in_transit, expected = excluded.expected,
@@ -109,6 +100,12 @@ async fn write_positions(
              count_at = excluded.count_at, count_seq = excluded.count_seq,
              doubtful_at = excluded.doubtful_at",
         partition.0,
+        column(entries, EntryRow) as _,
+        &column(requests, |(key, _)| Uuid::from_u128(key.digest.0)),
+        &column(requests, |(key, _)| key.place.location.0),
+        column(requests, |(_, request)| request.seq) as _,
+        column(requests, |(_, request)| returned(request)) as _,
+        column(requests, |(_, request)| request.corrected) as _,
         &column(positions, |(key, _)| key.place.location.0),
         &column(positions, |(key, _)| key.item.0),
         &column(positions, |(_, p)| p.sellable),
@@ -125,28 +122,7 @@ async fn write_positions(
     )
     .execute(connection)
     .await
-    .map_err(Fault::doing("write positions"))?;
-    Ok(())
-}
-
-async fn add_requests(
-    connection: &mut PgConnection,
-    partition: Partition,
-    requests: &[(&RequestKey, &Request)],
-) -> Result<(), Fault> {
-    sqlx::query!(
-        "insert into request (partition, digest, location, seq, returned, corrected_seq)
-         select $1, * from unnest($2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[])",
-        partition.0,
-        &column(requests, |(key, _)| Uuid::from_u128(key.digest.0)),
-        &column(requests, |(key, _)| key.place.location.0),
-        column(requests, |(_, request)| request.seq) as _,
-        column(requests, |(_, request)| returned(request)) as _,
-        column(requests, |(_, request)| request.corrected) as _,
-    )
-    .execute(connection)
-    .await
-    .map_err(Fault::doing("add requests"))?;
+    .map_err(Fault::doing("write entries, requests and positions"))?;
     Ok(())
 }
 
