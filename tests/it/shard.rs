@@ -127,7 +127,7 @@ async fn every_statement_looks_into_one_shard_of_each_table() {
             };
             let shards: Vec<_> = shards.iter().filter(looks_into).collect();
             // An insert goes where the value says.
-            let inserts = words.starts_with(&format!("insert into {table} "));
+            let inserts = words.contains(&format!("insert into {table} ("));
             assert_eq!(shards.len(), usize::from(!inserts), "{shards:?} by {words}\n{plan:#}");
         }
         checked += 1;
