@@ -9,5 +9,7 @@ mod memory;
 mod network;
 mod oracle;
 mod policies;
+mod promises;
 mod properties;
+mod steps;
 mod strategy;

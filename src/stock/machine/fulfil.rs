@@ -47,6 +47,9 @@ impl<'a> Machine<'a> {
         let mut postings = Vec::new();
         let mut cause = "";
         for found in lines {
+            line_mut(&mut after, found.item, &found.sku)?;
+        }
+        for found in lines {
             let line = line_mut(&mut after, found.item, &found.sku)?;
             let unpicked = line.unpicked();
             if found.found > unpicked {
@@ -121,6 +124,9 @@ impl<'a> Machine<'a> {
         let left = |line: &Line| line.aside() + if expired { 0 } else { line.unpicked() };
         let mut after = before.clone();
         let mut postings = Vec::new();
+        for line in wanted {
+            line_mut(&mut after, line.item, &line.sku)?;
+        }
         for line in wanted {
             let left = left(line_mut(&mut after, line.item, &line.sku)?);
             if line.quantity > left {

@@ -1,9 +1,12 @@
 //! What must hold of a ledger whatever was recorded (I3 and I6), and what it must add up to.
 
+mod promises;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use stockroom::stock::{
     entry::{Entry, Flags, Legs},
+    hash::Digest,
     ids::{EntryRef, ItemNo, PositionKey},
     kind::{Kind, StockState},
     position::Position,
@@ -11,7 +14,7 @@ use stockroom::stock::{
 
 use super::{
     memory::{Memory, leg},
-    network::{ITEMS, LOCATIONS, SOURCES},
+    network::{CALLER, ITEMS, LOCATIONS, SOURCES},
     oracle::Oracle,
 };
 
@@ -27,6 +30,7 @@ pub fn check(memory: &Memory, oracle: &Oracle) {
     check_corrections(memory);
     check_requests(memory, oracle);
     check_balances(memory, oracle);
+    promises::check(memory, oracle);
 }
 
 /// The stored balances of every position that has any.
@@ -36,6 +40,7 @@ pub fn balances(memory: &Memory) -> BTreeMap<PositionKey, [i64; 5]> {
 
 fn check_logs(memory: &Memory) {
     let mut sums: BTreeMap<PositionKey, ([i64; 5], i64)> = BTreeMap::new();
+    let mut reserved: BTreeMap<PositionKey, i64> = BTreeMap::new();
     for (partition, log) in &memory.logs {
         for (entry, seq) in log.iter().zip(1..) {
             assert_eq!((entry.partition, entry.seq), (*partition, seq), "dense");
@@ -47,7 +52,10 @@ fn check_logs(memory: &Memory) {
             }
             *last = seq;
             assert_eq!(entry.sellable_after, sum[0], "after = before + change: {entry:?}");
-            assert_eq!(entry.reserved_after, 0);
+            let reserved = reserved.entry(key).or_default();
+            *reserved += entry.reserved_change;
+            assert_eq!(entry.reserved_after, *reserved, "after = before + change: {entry:?}");
+            assert!(*reserved >= 0, "{entry:?}");
         }
     }
     let stored = memory.positions.iter();
@@ -110,6 +118,10 @@ fn check_requests(memory: &Memory, oracle: &Oracle) {
             posted += 1;
             assert_eq!(entry.position().place, key.place);
             assert!(!entry.flags.has(Flags::SECONDARY));
+            if entry.flags.has(Flags::REQUEST) {
+                assert_eq!(key.digest, Digest::of_request(CALLER.0, &entry.key));
+                continue;
+            }
             let source = SOURCES.iter().find(|(_, number, _)| *number == entry.source);
             let name = (key.place, source.unwrap().0.to_owned(), entry.key.to_string());
             assert_eq!(request.returned, oracle.returned(&name), "units returned of {name:?}");

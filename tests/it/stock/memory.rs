@@ -7,7 +7,7 @@ use std::{
 };
 
 use stockroom::stock::{
-    book::{Announcement, Book, DocumentLine, Needs, Request, RequestKey},
+    book::{Announcement, Book, DocumentLine, HoldKey, HoldUse, Needs, Request, RequestKey},
     entry::{Entry, Legs},
     hash::Digest,
     ids::{EntryRef, Partition, Place, PositionKey, Seq},
@@ -15,11 +15,15 @@ use stockroom::stock::{
     machine::{Outcome, Plan, apply},
     movement::Command,
     position::{History, HistoryFrom, Mark, Position, Step},
+    reservation::Reservation,
     time::Timestamp,
 };
 
 /// More than any batch may need to read what it looks at.
 const ROUNDS_MAX: usize = 8;
+
+/// The epoch of every partition.
+pub const EPOCH: i64 = 7;
 
 /// All tables.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,13 +31,14 @@ pub struct Memory {
     pub logs: BTreeMap<Partition, Vec<Entry<'static>>>,
     pub positions: BTreeMap<PositionKey, Position>,
     pub requests: BTreeMap<RequestKey, Request>,
+    pub reservations: BTreeMap<EntryRef, Reservation>,
+    pub versions: BTreeMap<(EntryRef, Seq), Reservation>,
 }
 
 impl Memory {
     /// Records a batch at `now`.
     pub fn record(&mut self, now: Timestamp, commands: &[Command]) -> Vec<Outcome> {
-        let movements = commands.iter().flat_map(Command::movements);
-        let places = movements.flat_map(|movement| movement.places());
+        let places = commands.iter().flat_map(Command::places);
         let mut locked: BTreeSet<Partition> = places.map(|place| place.partition).collect();
         loop {
             match self.record_locked(now, commands, &locked) {
@@ -75,6 +80,7 @@ impl Memory {
         let head = |partition| self.logs.get(&partition).map_or(0, |log| log.len() as Seq);
         let heads = locked.iter().map(|&partition| (partition, head(partition))).collect();
         let mut book = Book::new(now, heads);
+        book.epochs = locked.iter().map(|&partition| (partition, EPOCH)).collect();
         let mut needs = Needs::of(commands);
         for _ in 0..ROUNDS_MAX {
             if !needs.partitions.is_empty() {
@@ -102,6 +108,15 @@ impl Memory {
         for &at in &needs.entries {
             book.entries.extend(self.entry(at).map(|entry| (at, entry.clone())));
         }
+        for &at in &needs.reservations {
+            book.reservations.insert(at, self.reservations.get(&at).cloned());
+        }
+        for key in &needs.versions {
+            book.versions.extend(self.versions.get(key).map(|found| (*key, found.clone())));
+        }
+        for &key in &needs.holds {
+            book.holds.insert(key, self.hold(key));
+        }
         let mut starts = BTreeMap::new();
         for &(key, from) in &needs.histories {
             let from = self.start(key, from);
@@ -127,7 +142,24 @@ impl Memory {
             assert_eq!(request.stored, self.requests.contains_key(&key));
             self.requests.insert(key, Request { stored: true, ..request });
         }
+        for (at, reservation) in plan.reservations {
+            assert_eq!(reservation.at(), at);
+            self.reservations.insert(at, reservation);
+        }
+        for before in plan.superseded {
+            let key = (before.at(), before.version);
+            assert!(self.versions.insert(key, before).is_none(), "superseded once: {key:?}");
+        }
         plan.outcomes
+    }
+
+    fn hold(&self, key: HoldKey) -> HoldUse {
+        let own = || self.reservations.values().filter(|r| r.id.place.partition == key.partition);
+        let at = |found: Option<&Reservation>| found.map(Reservation::at);
+        HoldUse {
+            held: at(own().find(|r| r.held_as == Some(key.digest))),
+            consumed_by: at(own().find(|r| r.hold == Some(key.digest))),
+        }
     }
 
     fn announcement(&self, line: &DocumentLine) -> Announcement {
@@ -170,8 +202,11 @@ impl Memory {
 
     fn facts(&self, key: PositionKey) -> impl Iterator<Item = &Entry<'static>> {
         let written = [Kind::Correct, Kind::CountVariance, Kind::ExpectVariance];
-        self.entries_of(key)
-            .filter(move |entry| !written.contains(&entry.kind) && !self.is_corrected(entry))
+        let fact = move |entry: &&Entry<'_>| {
+            let request = entry.kind as i16 >= 100;
+            !request && !written.contains(&entry.kind) && !self.is_corrected(entry)
+        };
+        self.entries_of(key).filter(fact)
     }
 
     fn is_corrected(&self, entry: &Entry<'_>) -> bool {

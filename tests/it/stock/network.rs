@@ -32,6 +32,9 @@ pub const ITEMS: [(&str, ItemNo); 5] = [
 pub const SOURCES: [(&str, SourceNo, Micros); 2] =
     [("t0", SourceNo(1), 0), ("t1", SourceNo(2), -60 * SECOND)];
 
+/// Who asks for promises.
+pub const CALLER: (&str, SourceNo) = ("app", SourceNo(3));
+
 /// A draft on its way to the machine.
 #[derive(Clone)]
 pub struct Sent {

@@ -1,6 +1,8 @@
 //! A naive model of the ledger: a list of accepted facts and the definitions of the domain, read
 //! literally. It shares no function with `src/stock`.
 
+mod promises;
+
 use std::collections::HashMap;
 
 use stockroom::stock::{
@@ -12,6 +14,7 @@ use stockroom::stock::{
     time::Timestamp,
 };
 
+use self::promises::Promises;
 use super::network::{Line, SOURCES, Sent};
 
 const MINUTE: i64 = 60_000_000;
@@ -55,6 +58,7 @@ pub struct Oracle {
     facts: Vec<Fact>,
     drafts: HashMap<Key, Draft>,
     waiting: HashMap<Key, (ItemNo, i64)>,
+    promises: Promises,
 }
 
 impl Oracle {
@@ -130,7 +134,7 @@ impl Oracle {
 
     /// Number of keys in use.
     pub fn keys(&self) -> usize {
-        self.drafts.len()
+        self.drafts.len() + self.promises.keys()
     }
 
     /// Number of facts that were corrected, and of corrections that wait.
@@ -172,7 +176,7 @@ impl Oracle {
             return Expected::Refused(refusal);
         }
         self.drafts.insert(key.clone(), draft.clone());
-        let promise_unknown = !draft.hold_id.is_empty() || !draft.reservation_id.is_empty();
+        let promise_unknown = self.names_nothing_known(movement);
         match (movement.kind, linked) {
             (Kind::Correct, Some(original)) => {
                 // What waited for this key waited for something that can be corrected.
@@ -200,6 +204,9 @@ impl Oracle {
         let (draft, key) = (&sent.draft, key_of(sent, movement));
         let offset = SOURCES.iter().find(|(source, ..)| *source == sent.source).unwrap().2;
         let at = draft.occurred_at.map_or(now.0, |at| at.0) + offset;
+        let taken = self.consume(now, movement);
+        let from = taken.map_or(draft.from_state, |taken| taken.from(draft));
+        let promise_unknown = promise_unknown && taken.is_none();
         let fact = Fact {
             key: key.clone(),
             kind: movement.kind,
@@ -208,7 +215,7 @@ impl Oracle {
             item: movement.item,
             quantity: draft.quantity,
             at: Timestamp(at.min(now.0)),
-            from: draft.from_state,
+            from,
             to: draft.to_state,
             document: (draft.document.clone(), draft.document_line),
             linked: linked.filter(|_| movement.kind == Kind::Return),
@@ -231,13 +238,19 @@ impl Oracle {
         if matches!(fact.kind, Kind::Sale | Kind::ShipOut) {
             over_return = self.returned(&key) > fact.quantity;
         }
-        let (item, quantity) = (fact.item, fact.quantity);
+        let (item, quantity, at) = (fact.item, fact.quantity, fact.at);
         self.facts.push(fact);
         if let Some((awaited_item, awaited_quantity)) = self.waiting.remove(&key)
             && awaited_item == item
             && [0, quantity].contains(&awaited_quantity)
         {
             self.facts.last_mut().unwrap().corrected = true;
+        }
+        if let Some(aside) = taken.filter(|_| from != 2).map(|taken| taken.aside)
+            && aside > 0
+        {
+            // It was put back and then sold.
+            self.moved(at, movement.place, item, Kind::Unpick, (2, 1), aside);
         }
         Expected::Recorded { over_return, awaits, promise_unknown, before_count }
     }
@@ -344,6 +357,7 @@ impl Fact {
             Kind::Adjust => (or(self.from, 6), or(self.to, 6)),
             Kind::Block => (1, 3),
             Kind::Unblock => (3, 1),
+            Kind::Pick | Kind::Unpick => (self.from, self.to),
             other => panic!("{other:?} is no fact"),
         };
         let state = state as i32;

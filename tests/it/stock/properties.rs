@@ -48,13 +48,13 @@ const REASONS: [&str; 19] = [
 ];
 
 /// How often something was reached.
-type Tally = BTreeMap<String, usize>;
+pub(super) type Tally = BTreeMap<String, usize>;
 
 /// A ledger, its oracle, and the first answer under each key.
 #[derive(Default)]
-struct World {
-    memory: Memory,
-    oracle: Oracle,
+pub(super) struct World {
+    pub memory: Memory,
+    pub oracle: Oracle,
     answers: BTreeMap<Key, Posted>,
 }
 
@@ -114,7 +114,11 @@ fn static_refusals_keep_their_order_of_precedence() {
     });
 }
 
-fn run<S: Strategy<Value: std::fmt::Debug>>(cases: u32, strategy: S, test: impl Fn(S::Value)) {
+pub(super) fn run<S: Strategy<Value: std::fmt::Debug>>(
+    cases: u32,
+    strategy: S,
+    test: impl Fn(S::Value),
+) {
     let config = ProptestConfig { cases, failure_persistence: None, ..Default::default() };
     let result = TestRunner::new(config).run(&strategy, |value| {
         test(value);
@@ -173,9 +177,26 @@ impl World {
     }
 
     /// Records a batch, and returns the outcomes of what reached the machine.
-    fn record(&mut self, now: Timestamp, lines: &[Line], tally: &mut Tally) -> Vec<Outcome> {
+    pub(super) fn record(
+        &mut self,
+        now: Timestamp,
+        lines: &[Line],
+        tally: &mut Tally,
+    ) -> Vec<Outcome> {
         let commands: Vec<Command> = grouped(lines).into_iter().filter_map(command).collect();
         let outcomes = self.memory.record(now, &commands);
+        self.judge(now, lines, &outcomes, tally);
+        outcomes
+    }
+
+    /// Compares outcomes with the oracle's.
+    pub(super) fn judge(
+        &mut self,
+        now: Timestamp,
+        lines: &[Line],
+        outcomes: &[Outcome],
+        tally: &mut Tally,
+    ) {
         let mut next = outcomes.iter();
         for group in grouped(lines) {
             let expected = self.oracle.record(now, group);
@@ -190,7 +211,6 @@ impl World {
             }
         }
         assert!(next.next().is_none(), "one outcome per movement");
-        outcomes
     }
 
     fn compare(&mut self, key: Key, expected: &Expected, outcome: &Outcome) {
