@@ -72,7 +72,9 @@ pub struct Stock {
 impl Stock {
     /// What may still be promised of it, `own` units of its owner's not counting.
     pub fn available(&self, own: i64, buffer: Buffer) -> i64 {
-        policy::available(self.sellable, self.reserved - own, self.held, buffer)
+        // What is its owner's may be younger than the row.
+        let reserved = self.reserved - own.min(self.reserved);
+        policy::available(self.sellable, reserved, self.held, buffer)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
         token::Token,
         wire::{duration_in, time_out},
     },
-    availability::explain::HeldUnits,
+    availability::{explain::HeldUnits, hold::KnownHold},
     ledger::directory::Known,
     reads::{Question, Stock},
     stock::{
@@ -25,6 +25,7 @@ use crate::{
         hold::HoldId,
         ids::{ItemNo, PositionKey, is_identifier, is_sku},
         policy,
+        position::Position,
         reservation::Reservation,
         time::{Micros, SECOND},
     },
@@ -52,7 +53,7 @@ impl AvailabilityService for Api {
         let token = min_token(&sent.min_token)?;
         let own_hold = optional_hold_id(&sent.hold_id)?;
         let policy = self.policy(&sent.channel_id).await?;
-        let own = self.own_reservation(&sent.reservation_id).await?;
+        let own = self.own_promises(&sent.reservation_id, own_hold).await?;
         let pairs = self.pairs(sent.skus, sent.location_ids).await?;
         let question = Question {
             keys: &pairs.keys,
@@ -62,7 +63,7 @@ impl AvailabilityService for Api {
         };
         let answer = self.reads.stock(question).await?;
         Ok(Response::new(CheckAvailabilityResponse {
-            availability: pairs.told(&answer.stock, &policy, own.as_ref()),
+            availability: pairs.told(&answer.stock, &policy, &own),
             as_of: Some(time_out(answer.as_of)),
             degraded: answer.degraded,
         }))
@@ -99,6 +100,7 @@ impl AvailabilityService for Api {
             shortfall: (stock.reserved - stock.sellable).max(0),
             version: stock.seq as u64,
             doubtful: position.doubtful_at.is_some(),
+            unserved: self.unserved(key, &position).await?,
             as_of: Some(time_out(answer.as_of)),
             degraded: answer.degraded,
         }))
@@ -136,7 +138,7 @@ impl Pairs {
         &self,
         stock: &[Stock],
         policy: &Policy,
-        own: Option<&Reservation>,
+        own: &[Reservation],
     ) -> Vec<proto::Availability> {
         let pairs = self.location_ids.iter().flat_map(|location_id| {
             self.skus.iter().map(move |sku| (location_id.clone(), sku.clone()))
@@ -144,8 +146,8 @@ impl Pairs {
         let tell = |((location_id, sku), index): ((String, String), &Option<usize>)| {
             let found = index.and_then(|index| Some((self.keys.get(index)?, stock.get(index)?)));
             let (available, version) = found.map_or((0, 0), |(key, stock)| {
-                let own = own.filter(|own| own.id.place == key.place);
-                let own = own.map_or(0, |own| own.reserved(key.item));
+                let own = own.iter().filter(|own| own.id.place == key.place);
+                let own = own.map(|own| own.reserved(key.item)).sum();
                 (stock.available(own, policy.buffer), stock.seq)
             });
             let known = version > 0;
@@ -175,12 +177,40 @@ impl Api {
         known().ok_or_else(|| unknown("channel", "channel_id", channel_id))
     }
 
-    /// A reservation that does not count against its owner; an empty name is none.
-    async fn own_reservation(&self, id: &str) -> Result<Option<Reservation>, Status> {
-        match id.is_empty() {
-            true => Ok(None),
-            false => Ok(self.ledger.reservation(&reservation_id(id)?).await?),
+    /// What the ledger keeps of promises that do not count against their owner: a reservation (an empty
+    /// name is none), and a hold that the reservation layer does not have.
+    async fn own_promises(
+        &self,
+        id: &str,
+        hold: Option<HoldId>,
+    ) -> Result<Vec<Reservation>, Status> {
+        let mut own = Vec::new();
+        if !id.is_empty() {
+            own.extend(self.ledger.reservation(&reservation_id(id)?).await?);
         }
+        if let Some(hold) = hold {
+            let known = self.reads.availability().get(hold).await;
+            if !matches!(known, Ok(KnownHold::Here(..))) {
+                own.extend(self.ledger.ledger_hold(&hold).await?);
+            }
+        }
+        Ok(own)
+    }
+
+    /// Whom a shortfall of a position hits.
+    async fn unserved(
+        &self,
+        key: PositionKey,
+        position: &Position,
+    ) -> Result<Vec<AvailabilityCause>, Status> {
+        let shortfall = position.reserved - position.sellable;
+        if shortfall <= 0 {
+            return Ok(Vec::new());
+        }
+        let newest = self.ledger.newest_promises(key, CAUSES_MAX as i64).await?;
+        let newest = newest.iter().map(|made| (made, made.reserved(key.item)));
+        let hit = policy::unserved(shortfall, newest);
+        Ok(hit.into_iter().map(|(made, lacking)| promise(made, lacking)).collect())
     }
 
     async fn pairs(
@@ -264,17 +294,19 @@ fn sellable_term(stock: &Stock) -> AvailabilityTerm {
 }
 
 fn reserved_term(stock: &Stock, item: ItemNo, promises: &[Reservation]) -> AvailabilityTerm {
-    let causes = promises.iter().map(|made| {
-        // Who asked for a hold knows it by that name, wherever it is kept.
-        let held = made.held_as.map(|digest| HoldId { place: made.id.place, digest });
-        let (kind, id) = match held {
-            Some(hold) => ("hold", hold.to_string()),
-            None => ("reservation", made.id.to_string()),
-        };
-        let expires_at = Some(time_out(made.expires_at));
-        AvailabilityCause { expires_at, ..cause(kind, id, -made.reserved(item)) }
-    });
+    let causes = promises.iter().map(|made| promise(made, -made.reserved(item)));
     term("reserved", -stock.reserved, causes.collect())
+}
+
+fn promise(made: &Reservation, quantity: i64) -> AvailabilityCause {
+    // Who asked for a hold knows it by that name, wherever it is kept.
+    let held = made.held_as.map(|digest| HoldId { place: made.id.place, digest });
+    let (kind, id) = match held {
+        Some(hold) => ("hold", hold.to_string()),
+        None => ("reservation", made.id.to_string()),
+    };
+    let expires_at = Some(time_out(made.expires_at));
+    AvailabilityCause { expires_at, ..cause(kind, id, quantity) }
 }
 
 fn held_term(stock: &Stock, holds: &[HeldUnits]) -> AvailabilityTerm {

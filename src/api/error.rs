@@ -17,6 +17,10 @@ pub(crate) const DOMAIN: &str = "stockroom";
 /// When to try again what failed because something is away or full.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
+/// What the short lines of a refusal may take: clients refuse headers above 8 KiB, in which details
+/// travel as base 64. Those that do not fit are counted, not named.
+const VIOLATIONS_BYTES_MAX: usize = 4_096;
+
 /// A status with its one ErrorInfo.
 pub(crate) fn status(
     code: Code,
@@ -56,9 +60,13 @@ pub(crate) fn refused(refusal: &Refusal) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(refusal.reason(), DOMAIN, metadata.collect::<HashMap<_, _>>());
     if let Refusal::InsufficientStock { short } = refusal {
+        let mut left = VIOLATIONS_BYTES_MAX;
         for line in short {
             let Short { sku, wanted, available, version } = line;
             let description = format!("{available} available of {wanted} at version {version}");
+            let bytes = refusal.reason().len() + sku.len() + description.len() + 8;
+            let Some(less) = left.checked_sub(bytes) else { break };
+            left = less;
             details.add_precondition_failure_violation(refusal.reason(), sku, description);
         }
     }

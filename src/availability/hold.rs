@@ -16,6 +16,7 @@ use crate::{
         packed, script,
     },
     stock::{
+        hash::Digest,
         hold::HoldId,
         ids::{ItemNo, Place, PositionKey},
         policy::Buffer,
@@ -113,6 +114,19 @@ pub struct HoldRequest<'r> {
     pub trust: Trust,
 }
 
+/// More time that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct ExtendRequest {
+    /// Which hold.
+    pub id: HoldId,
+    /// Of the request's key: the same again is answered as before, if no other came between.
+    pub request: Digest,
+    /// Of everything that is asked: another one under the same key is refused.
+    pub fingerprint: i64,
+    /// How long it lasts from now, in milliseconds; more than 0.
+    pub ttl_ms: i64,
+}
+
 /// What becomes of a request for a hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HoldAnswer {
@@ -142,6 +156,8 @@ pub enum HoldAnswer {
 pub enum Extended {
     /// It ends at this time, never earlier than before.
     Until(Hold),
+    /// Another request was made under the same key.
+    KeyReused,
     /// It is over.
     Finished(HoldStatus),
     /// A batch is about to consume it.
@@ -199,18 +215,20 @@ impl Availability {
         wanted.read(&answer, id).map_err(Fault::nonsense(doing))
     }
 
-    /// Lets a hold end `ttl_ms` from now, if that is later.
+    /// Lets a hold end later, if what is asked for is later. The same request again is answered as
+    /// before, if no other changed the hold in between.
     ///
     /// # Errors
     /// Redis cannot be used, or has no memory left; the hold may have been extended.
-    pub async fn extend(&self, id: HoldId, ttl_ms: i64) -> Result<Extended, Fault> {
+    pub async fn extend(&self, request: ExtendRequest) -> Result<Extended, Fault> {
         let doing = "extend a hold";
+        let ExtendRequest { id, request, fingerprint, ttl_ms } = request;
         if !is_exact(ttl_ms) || ttl_ms == 0 {
             return Err(Fault::argument(doing, "a hold lasts for some time"));
         }
         let names = KEYS_OF_ONE.into_iter().filter(|&name| name != KeyName::Graves);
         let mut call = self.invocation(&EXTEND, id.place.partition, names);
-        call.arg(hold_field(id)).arg(ttl_ms);
+        call.arg(hold_field(id)).arg(format!("{:032x}", request.0)).arg(fingerprint).arg(ttl_ms);
         let answer = self.front.call(doing, &call).await?;
         read_extended(&answer, id).map_err(Fault::nonsense(doing))
     }
@@ -338,6 +356,7 @@ fn read_extended(answer: &Value, id: HoldId) -> Result<Extended, Nonsense> {
     Ok(match from.text()? {
         "extended" => Extended::Until(read_hold(&mut from, id)?),
         "finished" => Extended::Finished(HoldStatus::parse(from.text()?)?),
+        "key_reused" => Extended::KeyReused,
         "in_use" => Extended::InUse,
         "ledger" => Extended::InLedger,
         "unknown" => Extended::Unknown,

@@ -3,7 +3,8 @@
 -- A hold: status (live, consumed, released, expired, or ledger: it is kept there), fingerprint (of
 -- the request, as text), tick (in which it ends), lines (item, units, item, units ...); token and
 -- token_tick while a batch is about to consume it; first (tick, lines as they were granted) once
--- they changed; change (request, fingerprint, tick, lines of the last replacement).
+-- they changed; change (request, fingerprint, tick, lines of the last replacement or
+-- extension).
 
 -- How much of what is due one call removes: 100,000 at once would block Redis for half a second.
 local PURGE_MAX = 64

@@ -27,6 +27,20 @@ pub fn headroom(sellable: i64, reserved: i64, held: i64, buffer: Buffer) -> i64 
     sellable.saturating_sub(promised).saturating_sub(buffer.of(sellable))
 }
 
+/// Whom a shortfall hits, and how many units of it: the newest promise first, as far as it reaches.
+pub fn unserved<T>(
+    shortfall: i64,
+    newest_first: impl IntoIterator<Item = (T, i64)>,
+) -> Vec<(T, i64)> {
+    let mut left = shortfall;
+    let hit = newest_first.into_iter().map_while(|(promise, units)| {
+        let lacking = units.min(left);
+        left -= lacking;
+        (lacking > 0).then_some((promise, lacking))
+    });
+    hit.collect()
+}
+
 /// What a channel may still promise. Every answer and every grant comes from here, or from the copy
 /// in the reservation layer's scripts that a test holds against it.
 pub fn available(sellable: i64, reserved: i64, held: i64, buffer: Buffer) -> i64 {

@@ -87,18 +87,6 @@ pub enum Refusal {
         /// What was sent.
         occurred_at: Timestamp,
     },
-    /// No stock is kept of the item.
-    #[error("no stock is kept of this item")]
-    NotAStockItem,
-    /// The original is of another item, quantity or kind than this movement can refer to.
-    #[error("the original does not fit; {field} differs")]
-    OriginalMismatch {
-        /// The field that does not fit.
-        field: &'static str,
-    },
-    /// The original was corrected before.
-    #[error("the original was corrected already")]
-    AlreadyCorrected,
     /// There is no such reservation.
     #[error("reservation {reservation_id:?} is unknown")]
     ReservationUnknown {
@@ -117,12 +105,27 @@ pub enum Refusal {
         /// Its successor.
         successor_id: String,
     },
+    /// No stock is kept of the item.
+    #[error("no stock is kept of this item")]
+    NotAStockItem,
+    /// The original is of another item, quantity or kind than this movement can refer to.
+    #[error("the original does not fit; {field} differs")]
+    OriginalMismatch {
+        /// The field that does not fit.
+        field: &'static str,
+    },
+    /// The original was corrected before.
+    #[error("the original was corrected already")]
+    AlreadyCorrected,
     /// It has gone too far, or not far enough, for this step.
     #[error("a reservation that is {state} cannot take this step")]
     ReservationState {
         /// How far it has come.
         state: &'static str,
     },
+    /// It belongs to another location.
+    #[error("the hold is at another location")]
+    HoldElsewhere,
     /// Its end came before this step.
     #[error("the hold has ended; hold the stock again")]
     HoldEnded,
@@ -132,9 +135,6 @@ pub enum Refusal {
     /// Another reservation was made from it.
     #[error("another reservation was made from the hold")]
     HoldConsumed,
-    /// It belongs to another location.
-    #[error("the hold is at another location")]
-    HoldElsewhere,
     /// It belongs to another reservation.
     #[error("the pickup code is not that of this reservation")]
     PickupCodeWrong,
@@ -254,17 +254,17 @@ impl Refusal {
             Refusal::ChannelUnknown { .. } => "CHANNEL_UNKNOWN",
             Refusal::KeyReused { .. } => "KEY_REUSED",
             Refusal::OccurredAtOutOfRange { .. } => "OCCURRED_AT_OUT_OF_RANGE",
-            Refusal::NotAStockItem => "NOT_A_STOCK_ITEM",
-            Refusal::OriginalMismatch { .. } => "ORIGINAL_MISMATCH",
-            Refusal::AlreadyCorrected => "ALREADY_CORRECTED",
             Refusal::ReservationUnknown { .. } => "RESERVATION_UNKNOWN",
             Refusal::HoldUnknown { .. } => "HOLD_UNKNOWN",
             Refusal::ReservationMoved { .. } => "RESERVATION_MOVED",
+            Refusal::NotAStockItem => "NOT_A_STOCK_ITEM",
+            Refusal::OriginalMismatch { .. } => "ORIGINAL_MISMATCH",
+            Refusal::AlreadyCorrected => "ALREADY_CORRECTED",
             Refusal::ReservationState { .. } => "RESERVATION_STATE",
+            Refusal::HoldElsewhere => "HOLD_ELSEWHERE",
             Refusal::HoldEnded => "HOLD_ENDED",
             Refusal::HoldInUse => "HOLD_IN_USE",
             Refusal::HoldConsumed => "HOLD_CONSUMED",
-            Refusal::HoldElsewhere => "HOLD_ELSEWHERE",
             Refusal::PickupCodeWrong => "PICKUP_CODE_WRONG",
             Refusal::NothingAside => "NOTHING_ASIDE",
             Refusal::LineUnknown { .. } => "LINE_UNKNOWN",
@@ -315,6 +315,7 @@ impl Refusal {
                     ("sku", sku.to_owned()),
                     ("available", available.to_string()),
                     ("wanted", wanted.to_string()),
+                    ("short_lines", short.len().to_string()),
                 ]
             }
             _ => Vec::new(),

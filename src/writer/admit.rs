@@ -20,7 +20,7 @@ use crate::{
         movement::Command,
         policy::Buffer,
         refusal::{Refusal, Short},
-        step::{Action, Change, Elsewhere, Step, Wanted},
+        step::{Action, Change, Create, Elsewhere, Step, Wanted},
         time::{Micros, SECOND, Timestamp},
     },
     telemetry,
@@ -182,7 +182,7 @@ impl Wish<'_> {
 /// What a step is about to claim, if anything that the reservation layer could know of.
 fn wish(step: &Step) -> Option<Wish<'_>> {
     let wish = match &step.action {
-        Action::Create(create) if create.held_as.is_none() => Wish {
+        Action::Create(create) if is_up_to_stock(step.place, create) => Wish {
             place: step.place,
             lines: &create.lines,
             buffer: create.terms.policy.buffer,
@@ -208,6 +208,15 @@ fn wish(step: &Step) -> Option<Wish<'_>> {
     // What nobody has heard of has no row: PostgreSQL says so at no cost.
     let known = wish.lines.iter().all(|line| !line.item.is_provisional() && line.stock_item);
     (known && !wish.lines.is_empty()).then_some(wish)
+}
+
+/// Whether nothing but the stock can stand against a new promise, as far as it can be seen without the
+/// lock: what PostgreSQL would refuse for an earlier reason must not be told that stock is short.
+fn is_up_to_stock(place: Place, create: &Create) -> bool {
+    create.held_as.is_none()
+        && create.hold.is_none_or(|hold| hold.place == place)
+        && create.terms.check_ttl(create.ttl, false).is_ok()
+        && create.terms.check_cap(&create.lines).is_ok()
 }
 
 fn leave_out(step: &mut Step, short: &[ShortLine]) {

@@ -8,7 +8,10 @@ use crate::{
     availability::{
         Trust,
         fault::Fault,
-        hold::{Extended, Hold, HoldAnswer, HoldRequest, HoldStatus, KnownHold, Released, Wanted},
+        hold::{
+            ExtendRequest, Extended, Hold, HoldAnswer, HoldRequest, HoldStatus, KnownHold,
+            Released, Wanted,
+        },
         replace::{ReplaceRequest, Replaced},
     },
     stock::{
@@ -25,7 +28,7 @@ use crate::{
     writer::{
         Failure, Writer,
         admit::{AGE_US_MAX, CONTENDED_PAUSE},
-        request::{Ask, Denial, NewPromise, Stepped},
+        request::{Ask, Denial, NewPromise, Stepped, fingerprint_of_hold, leave_out_unheard},
     },
 };
 
@@ -62,7 +65,7 @@ impl Writer {
     pub async fn hold(&self, ask: Ask, promise: NewPromise) -> Result<Held, Denial> {
         let place = self.location(&promise.location_id).await?.place;
         let channel = self.channel(&ask.channel_id).await?;
-        let asked = Asked {
+        let mut asked = Asked {
             id: HoldId::of(&ask.caller, place, &ask.request_id),
             lines: self.wanted(&promise.lines).await?,
             per_line: promise.per_line,
@@ -70,9 +73,17 @@ impl Writer {
             channel,
             customer_ref: promise.customer_ref.clone(),
             terms: self.terms(place, channel).await?,
-            fingerprint: fingerprint(&ask, "hold", &promise),
+            fingerprint: fingerprint_of_hold(&ask, "hold", &promise),
         };
-        asked.check()?;
+        let unheard = leave_out_unheard(asked.per_line, &mut asked.lines);
+        let held = self.hold_asked(&ask, asked).await;
+        held.map_err(|denial| denial.also_short_of(unheard))
+    }
+
+    async fn hold_asked(&self, ask: &Ask, asked: Asked) -> Result<Held, Denial> {
+        if let Err(refusal) = asked.check() {
+            return self.held_before(ask, asked, refusal).await;
+        }
         loop {
             let answer = match asked.is_known() {
                 true => self.hold_in_redis(&asked).await,
@@ -81,7 +92,7 @@ impl Writer {
             match answer {
                 Some(HoldAnswer::Contended) => pause(ask.deadline).await?,
                 Some(HoldAnswer::InLedger | HoldAnswer::Unusable(_)) | None => {
-                    return self.hold_in_ledger(&ask, asked).await;
+                    return self.hold_in_ledger(ask, asked).await;
                 }
                 Some(answer) => return asked.answered(answer),
             }
@@ -108,7 +119,7 @@ impl Writer {
             channel,
             customer_ref: String::new(),
             terms: self.terms(id.place, channel).await?,
-            fingerprint: fingerprint(&ask, "replace_hold", &promise),
+            fingerprint: fingerprint_of_hold(&ask, "replace_hold", &promise),
         };
         asked.check()?;
         loop {
@@ -139,18 +150,21 @@ impl Writer {
     /// As [`Writer::hold`].
     pub async fn extend_hold(&self, ask: Ask, id: HoldId, ttl: Micros) -> Result<Held, Denial> {
         self.check_hold(id)?;
-        match self.availability.extend(id, millis(ttl)).await {
+        let mut hash = StableHash::new("extend_hold");
+        hash.text(&id.to_string());
+        hash.number(ttl);
+        let fingerprint = hash.finish_i64();
+        let request = Digest::of_request(&ask.caller, &ask.request_id);
+        let request = ExtendRequest { id, request, fingerprint, ttl_ms: millis(ttl) };
+        match self.availability.extend(request).await {
             Ok(Extended::Until(hold)) => return Ok(hold.into()),
+            Ok(Extended::KeyReused) => return Err(Refusal::KeyReused { field: "request" }.into()),
             Ok(Extended::InUse) => return Err(Refusal::HoldInUse.into()),
             Ok(Extended::Finished(status)) => return Err(finished(status).into()),
             Ok(Extended::InLedger | Extended::Unknown) | Err(_) => {}
         }
         let terms = self.terms(id.place, None).await?;
-        let mut hash = StableHash::new("extend_hold");
-        hash.text(&id.to_string());
-        hash.number(ttl);
-        let change = Change::Extend { ttl, terms };
-        self.change_hold(&ask, id, hash.finish_i64(), change).await
+        self.change_hold(&ask, id, fingerprint, Change::Extend { ttl, terms }).await
     }
 
     /// Gives a hold back. What has ended already is no error.
@@ -184,6 +198,28 @@ impl Writer {
             }
         };
         self.named(&lines).await
+    }
+
+    /// What the rules forbid now may have been granted before they changed: then it is answered as it
+    /// was then.
+    async fn held_before(&self, ask: &Ask, asked: Asked, refusal: Refusal) -> Result<Held, Denial> {
+        if let Ok(KnownHold::Here(..)) = self.availability.get(asked.id).await {
+            return match self.hold_in_redis(&asked).await {
+                Some(answer @ (HoldAnswer::Replayed(_) | HoldAnswer::KeyReused)) => {
+                    asked.answered(answer)
+                }
+                Some(HoldAnswer::Granted(_)) => {
+                    // It was forgotten in this very moment.
+                    let _ = self.availability.release(asked.id).await;
+                    Err(refusal.into())
+                }
+                _ => Err(refusal.into()),
+            };
+        }
+        match self.ledger.ledger_hold(&asked.id).await? {
+            Some(_) => self.hold_in_ledger(ask, asked).await,
+            None => Err(refusal.into()),
+        }
     }
 
     async fn hold_in_redis(&self, asked: &Asked) -> Option<HoldAnswer> {
@@ -342,19 +378,4 @@ async fn pause(deadline: Instant) -> Result<(), Failure> {
 
 fn millis(span: Micros) -> i64 {
     (span / 1_000).max(1)
-}
-
-fn fingerprint(ask: &Ask, what: &str, promise: &NewPromise) -> i64 {
-    let mut hash = StableHash::new(what);
-    hash.text(&ask.channel_id);
-    hash.text(&promise.location_id);
-    hash.number(promise.lines.len() as i64);
-    for (sku, quantity) in &promise.lines {
-        hash.text(sku);
-        hash.number(*quantity);
-    }
-    hash.optional(promise.ttl);
-    hash.number(i64::from(promise.per_line));
-    hash.text(&promise.customer_ref);
-    hash.finish_i64()
 }

@@ -3,6 +3,8 @@
 mod fingerprint;
 mod names;
 
+pub(super) use self::{fingerprint::fingerprint_of_hold, names::leave_out_unheard};
+
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
@@ -15,7 +17,7 @@ use crate::{
         machine::Outcome,
         movement::Command,
         pickup::PickupSecret,
-        refusal::Refusal,
+        refusal::{Refusal, Short},
         reservation::{CancelledBy, Reservation, ReservationId, Settlement},
         step::{Action, Change, Create, Elsewhere, Found, ShortCause, Step, Target},
         time::Micros,
@@ -23,7 +25,10 @@ use crate::{
     writer::{
         Failure, Writer, decided,
         lane::Job,
-        request::{fingerprint::fingerprint_of_creations, names::left},
+        request::{
+            fingerprint::fingerprint_of_creations,
+            names::{additions, left},
+        },
     },
 };
 
@@ -110,6 +115,16 @@ pub enum Denial {
     Failed(Failure),
 }
 
+impl Denial {
+    /// A refusal for lack of stock names every short line.
+    pub(super) fn also_short_of(mut self, more: Vec<Short>) -> Denial {
+        if let Denial::Refused(Refusal::InsufficientStock { short }) = &mut self {
+            short.extend(more);
+        }
+        self
+    }
+}
+
 impl From<Refusal> for Denial {
     fn from(refusal: Refusal) -> Denial {
         Denial::Refused(refusal)
@@ -135,10 +150,13 @@ impl Writer {
     /// It is refused, or nothing can be said.
     pub async fn reserve(&self, ask: Ask, promise: NewPromise) -> Result<Stepped, Denial> {
         let mut steps = self.creations(&ask, std::slice::from_ref(&promise)).await?;
-        match steps.pop() {
-            Some(step) => self.take(Command::Step(Box::new(step)), ask.deadline).await,
-            None => Err(Failure::Broken.into()),
-        }
+        let mut step = steps.pop().ok_or(Failure::Broken)?;
+        let unheard = match &mut step.action {
+            Action::Create(create) => leave_out_unheard(create.per_line, &mut create.lines),
+            Action::Change(..) => Vec::new(),
+        };
+        let taken = self.take(Command::Step(Box::new(step)), ask.deadline).await;
+        taken.map_err(|denial| denial.also_short_of(unheard))
     }
 
     /// Makes reservations at several locations, all or none.
@@ -251,11 +269,7 @@ impl Writer {
                     .filter(|(item, _)| !lines.iter().any(|line| line.item == *item))
                     .collect();
                 lines.extend(self.named(&dropped).await?);
-                let more = lines.iter().cloned().filter_map(|mut line| {
-                    line.quantity -= old.line(line.item).map_or(0, |old| old.quantity);
-                    (line.quantity > 0).then_some(line)
-                });
-                Change::Amend { more: more.collect(), lines, ttl: None, terms }
+                Change::Amend { more: additions(&old, &lines, &terms), lines, ttl: None, terms }
             }
             Wish::Extend(ttl) => Change::Extend { ttl, terms: self.seen(id, id.place).await?.1 },
             Wish::ConfirmPayment => {
@@ -264,7 +278,9 @@ impl Writer {
             Wish::Move(location_id) => {
                 let to = self.location(&location_id).await?.place;
                 let (old, terms) = self.seen(id, to).await?;
-                let more = self.named(&left(&old)).await?;
+                let moves = old.state.is_open() && to != id.place;
+                let left = if moves { left(&old) } else { Vec::new() };
+                let more = self.named(&left).await?;
                 Change::Move(Elsewhere { to, more, terms })
             }
             Wish::Cancel(by) => Change::Cancel { by },
@@ -300,7 +316,8 @@ impl Writer {
         Ok(Change::ReportPick { lines, elsewhere })
     }
 
-    /// The nearest location that could take a reservation over, if its channel wants that.
+    /// The nearest location that could take a reservation over, if its channel wants that, and that did
+    /// not have it before: shops that never answer must not hand it round for ever.
     pub(super) async fn elsewhere(&self, id: &ReservationId) -> Result<Option<Elsewhere>, Denial> {
         let (old, terms) = self.seen(id, id.place).await?;
         if terms.policy.unanswered != Unanswered::Move || !old.state.is_open() {
@@ -308,10 +325,21 @@ impl Writer {
         }
         let left = left(&old);
         let buffer = terms.policy.buffer;
-        let found = self.reads.nearest(id.place, &left, buffer, 1).await?;
-        let Some(nearby) = found.first() else { return Ok(None) };
-        let to = nearby.location.place;
+        let been = self.been_at(&old).await?;
+        let found = self.reads.nearest(id.place, &left, buffer, been.len() + 1).await?;
+        let mut places = found.iter().map(|nearby| nearby.location.place);
+        let Some(to) = places.find(|to| !been.contains(to)) else { return Ok(None) };
         let (more, terms) = (self.named(&left).await?, self.terms(to, old.channel).await?);
         Ok(Some(Elsewhere { to, more, terms }))
+    }
+
+    /// Where a reservation was before it was moved to where it is.
+    async fn been_at(&self, reservation: &Reservation) -> Result<Vec<Place>, Denial> {
+        let (mut been, mut before) = (Vec::new(), reservation.predecessor);
+        while let Some(id) = before.filter(|id| !been.contains(&id.place)) {
+            been.push(id.place);
+            before = self.ledger.reservation(&id).await?.and_then(|found| found.predecessor);
+        }
+        Ok(been)
     }
 }

@@ -3,3 +3,4 @@
 mod database;
 mod epoch;
 mod processes;
+mod reservations;

@@ -27,9 +27,26 @@ fn refusals() -> Vec<Refusal> {
         Refusal::ChannelUnknown { channel_id: id() },
         Refusal::KeyReused { field: "sku" },
         Refusal::OccurredAtOutOfRange { occurred_at: Timestamp(0) },
+        Refusal::ReservationUnknown { reservation_id: id() },
+        Refusal::HoldUnknown { hold_id: id() },
+        Refusal::ReservationMoved { successor_id: id() },
         Refusal::NotAStockItem,
         Refusal::OriginalMismatch { field: "sku" },
         Refusal::AlreadyCorrected,
+        Refusal::ReservationState { state: "READY" },
+        Refusal::HoldElsewhere,
+        Refusal::HoldEnded,
+        Refusal::HoldInUse,
+        Refusal::HoldConsumed,
+        Refusal::PickupCodeWrong,
+        Refusal::NothingAside,
+        Refusal::LineUnknown { sku: id() },
+        Refusal::LineExceeded { sku: id(), left: 0 },
+        Refusal::SameLocation,
+        Refusal::NotDue,
+        Refusal::TtlExceeded { ttl_max_ms: 1 },
+        Refusal::UnitsPerOrderExceeded { sku: id(), units_max: 1 },
+        Refusal::InsufficientStock { short: Vec::new() },
         Refusal::BalanceOutOfRange,
         Refusal::GroupRefused { group: id() },
     ]
@@ -49,7 +66,8 @@ fn code(class: Class) -> &'static str {
 #[test]
 fn the_table_of_rejections_is_the_code_s() {
     let document = include_str!("../../docs/errors.md");
-    let (_, rejections) = document.split_once("## Why a movement is rejected").unwrap();
+    let (_, rejections) =
+        document.split_once("## Why a movement is rejected, or a request refused").unwrap();
     let (rejections, _) = rejections.split_once("## ").unwrap();
     let rows = rejections.lines().filter(|line| line.starts_with("| ")).skip(1);
     let told: Vec<Vec<&str>> =
@@ -70,6 +88,7 @@ fn the_table_of_rejections_is_the_code_s() {
 fn every_reason_of_a_call_is_in_the_table() {
     let document = include_str!("../../docs/errors.md");
     let sources = [
+        include_str!("../../src/api/availability.rs"),
         include_str!("../../src/api/error.rs"),
         include_str!("../../src/api/layer.rs"),
         include_str!("../../src/api/ledger.rs"),
@@ -78,18 +97,39 @@ fn every_reason_of_a_call_is_in_the_table() {
         include_str!("../../src/api/network/location.rs"),
         include_str!("../../src/api/network/policy.rs"),
         include_str!("../../src/api/page.rs"),
+        include_str!("../../src/api/reservations.rs"),
+        include_str!("../../src/api/reservations/asked.rs"),
+        include_str!("../../src/api/reservations/holds.rs"),
+        include_str!("../../src/api/reservations/list.rs"),
+        include_str!("../../src/api/reservations/pick.rs"),
+        include_str!("../../src/api/reservations/told.rs"),
+        include_str!("../../src/api/reservations/watch.rs"),
     ];
-    let literals = sources.iter().flat_map(|source| source.split('"').skip(1).step_by(2));
+    let reasons: Vec<_> = sources.iter().flat_map(|source| reasons_in(source)).collect();
+    assert!(reasons.len() > 20, "found {reasons:?}");
+    let missing: Vec<_> = reasons.iter().filter(|reason| !document.contains(**reason)).collect();
+    assert_eq!(missing, Vec::<&&str>::new());
+}
+
+/// Literals in a source that look like reasons.
+fn reasons_in(source: &str) -> Vec<&str> {
+    let literals = source.split('"').skip(1).step_by(2);
     let reason = |text: &&str| {
         text.len() > 6
             && text.contains('_')
             && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
             && !text.starts_with('_')
     };
-    let reasons: Vec<_> = literals.filter(reason).collect();
-    assert!(reasons.len() > 20, "found {reasons:?}");
-    let missing: Vec<_> = reasons.iter().filter(|reason| !document.contains(**reason)).collect();
-    assert_eq!(missing, Vec::<&&str>::new());
+    literals.filter(reason).collect()
+}
+
+/// The core names each reason once, in the order of precedence.
+#[test]
+fn no_refusal_is_missing_from_the_list_above() {
+    let source = include_str!("../../src/stock/refusal.rs");
+    let (_, reasons) = source.split_once("pub fn reason(").unwrap();
+    let told: Vec<_> = refusals().iter().map(Refusal::reason).collect();
+    assert_eq!(told, reasons_in(reasons));
 }
 
 #[test]

@@ -2,11 +2,16 @@
 
 mod bad_input;
 mod counts;
+mod customers;
+mod deadlines;
 mod keys;
 mod offline;
+mod picking;
 mod precedence;
 mod privacy;
+mod promises;
 mod refusals;
+mod requests;
 mod returns;
 mod supply;
 mod transfers;

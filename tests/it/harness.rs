@@ -1,8 +1,10 @@
 //! What the tests share.
 
+pub mod availability;
 pub mod binary;
 pub mod databases;
 pub mod errors;
+pub mod holds;
 pub mod liar;
 pub mod mixture;
 pub mod movements;

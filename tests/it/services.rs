@@ -1,7 +1,10 @@
 //! The services as their users see them.
 
 mod entries;
+mod expiry;
+mod holds;
 mod hours;
+mod lists;
 mod network;
 mod order;
 mod policies;
@@ -10,3 +13,4 @@ mod rejected;
 mod reservations;
 mod surroundings;
 mod sync;
+mod watch;

@@ -8,6 +8,7 @@ mod invariants;
 mod memory;
 mod network;
 mod oracle;
+mod pickup;
 mod policies;
 mod promises;
 mod properties;

@@ -246,7 +246,11 @@ pub(super) fn settlement(settlement: i32) -> Result<Settlement, Status> {
 }
 
 pub(super) fn pickup_code(code: String) -> Result<String, Status> {
-    optional_identifier(code, "pickup_code")
+    // People write codes in groups.
+    match code.is_empty() || is_sku(&code) {
+        true => Ok(code),
+        false => Err(invalid("IDENTIFIER_INVALID", "pickup_code", IDENTIFIER)),
+    }
 }
 
 /// An enumeration has no such value.

@@ -67,7 +67,8 @@ impl Api {
         sent: &ListReservationsRequest,
         place: Option<Place>,
     ) -> Result<Filter, Status> {
-        let states = sent.states.iter().map(|&state| {
+        let any = sent.states.contains(&0);
+        let states = sent.states.iter().filter(|_| !any).map(|&state| {
             let state = i16::try_from(state).ok().filter(|state| *state <= STATE_MAX);
             state.and_then(State::of).ok_or_else(|| unknown_value("states"))
         });

@@ -27,24 +27,25 @@ impl Api {
         lines: Vec<(String, i64, ShortCause)>,
     ) -> Result<ReportPickResponse, Status> {
         let id = asked.id;
-        let before = self.ledger.reservation(&id).await?;
-        let missing = match &before {
-            Some(before) => self.missing(before, &lines).await?,
-            None => Vec::new(),
-        };
-        let Answer { reservation, token, durability } =
-            self.change(asked, Wish::ReportPick(lines)).await?;
-        let proposed_locations = self.proposed(&id, &missing).await;
+        let stepped = self.writer.change(asked.ask, id, Wish::ReportPick(lines.clone())).await?;
+        let missing = self.missing(&id, stepped.reservations.first(), &lines).await;
+        let proposed_locations = self.proposed(&id, &missing.unwrap_or_default()).await;
+        let Answer { reservation, token, durability } = self.answer(stepped).await?;
         Ok(ReportPickResponse { reservation, proposed_locations, token, durability })
     }
 
-    /// What is about to be reported as missing.
+    /// What the step reported as missing, also when it is answered once more. What was moved with its
+    /// reservation is missed by nobody.
     async fn missing(
         &self,
-        before: &Reservation,
+        id: &ReservationId,
+        after: Option<&Reservation>,
         lines: &[(String, i64, ShortCause)],
     ) -> Result<Vec<(ItemNo, i64)>, Status> {
         let mut missing = Vec::new();
+        let Some(after) = after.filter(|after| after.id == *id) else { return Ok(missing) };
+        let before = self.ledger.reservation_before(id, after.version).await?;
+        let Some(before) = before else { return Ok(missing) };
         for (sku, found, _) in lines {
             let Some(item) = self.item_no(sku).await? else { continue };
             let unpicked = before.reserved(item);

@@ -1,5 +1,6 @@
 //! Finding reservations without a lock: one by name, lists for stores and customers, and what is due.
 
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{
@@ -11,7 +12,7 @@ use crate::{
     ledger::{Ledger, fault::Fault, sql_time::At},
     stock::{
         hold::HoldId,
-        ids::{LocationNo, Partition, Place, Seq},
+        ids::{LocationNo, Partition, Place, PositionKey, Seq},
         reservation::{Reservation, ReservationId, State},
         time::{Micros, Timestamp},
     },
@@ -275,7 +276,7 @@ impl Ledger {
     /// The database is away.
     pub async fn promises(
         &self,
-        position: crate::stock::ids::PositionKey,
+        position: PositionKey,
         rows_max: i64,
     ) -> Result<Vec<Reservation>, Fault> {
         let mut reader = self.reader().await?;
@@ -294,5 +295,57 @@ impl Ledger {
         .await
         .map_err(Fault::doing("find the promises of a position"))?;
         by_number(&mut reader, position.place.partition, &numbers).await
+    }
+
+    /// The same, newest first.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn newest_promises(
+        &self,
+        position: PositionKey,
+        rows_max: i64,
+    ) -> Result<Vec<Reservation>, Fault> {
+        let mut reader = self.reader().await?;
+        let numbers = sqlx::query_scalar!(
+            "select r.no from reservation r
+             join reservation_line l on l.partition = $1 and l.no = r.no
+             where r.partition = $1 and r.location = $2 and l.item = $3
+                 and r.state in (1, 2, 3, 9) and l.quantity > l.picked
+             order by r.no desc limit $4",
+            position.place.partition.0,
+            position.place.location.0,
+            position.item.0,
+            rows_max,
+        )
+        .fetch_all(&mut *reader)
+        .await
+        .map_err(Fault::doing("find the newest promises of a position"))?;
+        let mut found = by_number(&mut reader, position.place.partition, &numbers).await?;
+        found.reverse();
+        Ok(found)
+    }
+
+    /// A reservation as it stood before the step that `version` answers.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn reservation_before(
+        &self,
+        id: &ReservationId,
+        version: Seq,
+    ) -> Result<Option<Reservation>, Fault> {
+        let found = sqlx::query_scalar!(
+            r#"select snapshot as "snapshot: Json<Reservation>" from reservation_version
+               where partition = $1 and no = $2 and version < $3
+               order by version desc limit 1"#,
+            id.place.partition.0,
+            id.no,
+            version,
+        )
+        .fetch_optional(&mut *self.reader().await?)
+        .await
+        .map_err(Fault::doing("read an earlier state of a reservation"))?;
+        Ok(found.map(|Json(reservation)| reservation))
     }
 }

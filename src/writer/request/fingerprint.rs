@@ -37,6 +37,18 @@ pub(super) fn fingerprint_of_creations(ask: &Ask, promises: &[NewPromise]) -> i6
     hash.finish_i64()
 }
 
+/// The same for holds.
+pub(in crate::writer) fn fingerprint_of_hold(ask: &Ask, what: &str, promise: &NewPromise) -> i64 {
+    let mut hash = StableHash::new(what);
+    hash.text(&ask.channel_id);
+    hash.text(&promise.location_id);
+    add_lines(&mut hash, &promise.lines);
+    hash.optional(promise.ttl);
+    hash.number(i64::from(promise.per_line));
+    hash.text(&promise.customer_ref);
+    hash.finish_i64()
+}
+
 impl Wish {
     /// Over everything that was asked for.
     pub(super) fn fingerprint(&self, ask: &Ask, id: &ReservationId) -> i64 {

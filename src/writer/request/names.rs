@@ -6,8 +6,8 @@ use crate::{
     ledger::directory::{Known, KnownLocation},
     stock::{
         ids::{ChannelNo, ItemNo, Place},
-        refusal::Refusal,
-        reservation::{Reservation, ReservationId},
+        refusal::{Refusal, Short},
+        reservation::{Reservation, ReservationId, State},
         step::Wanted,
         terms::Terms,
     },
@@ -148,4 +148,33 @@ fn sum(known: &Known, lines: &[(String, i64)]) -> Vec<Wanted> {
 pub(super) fn left(reservation: &Reservation) -> Vec<(ItemNo, i64)> {
     let lines = reservation.lines.iter().filter(|line| line.quantity > line.collected);
     lines.map(|line| (line.item, line.quantity - line.collected)).collect()
+}
+
+/// Takes out of lines that may be granted one by one those of items that nobody has heard of, if any
+/// other is left: the reservation layer can judge the others only without them.
+pub(in crate::writer) fn leave_out_unheard(per_line: bool, lines: &mut Vec<Wanted>) -> Vec<Short> {
+    if !per_line || lines.iter().all(|line| line.item.is_provisional()) {
+        return Vec::new();
+    }
+    let unheard = lines.extract_if(.., |line| line.item.is_provisional());
+    let short =
+        |line: Wanted| Short { sku: line.sku, wanted: line.quantity, available: 0, version: 0 };
+    unheard.map(short).collect()
+}
+
+/// What an amendment adds. Nothing, where it will be refused whatever the stock: the reservation layer
+/// need not be asked, and must not be the first to refuse.
+pub(super) fn additions(old: &Reservation, lines: &[Wanted], terms: &Terms) -> Vec<Wanted> {
+    let before = |line: &Wanted| old.line(line.item).map_or(0, |old| old.quantity);
+    let picked = |line: &Wanted| old.line(line.item).map_or(0, |old| old.picked);
+    let increased: Vec<_> =
+        lines.iter().filter(|line| line.quantity > before(line)).cloned().collect();
+    let amendable = matches!(old.state, State::Reserved | State::Picking)
+        && lines.iter().all(|line| line.quantity >= picked(line))
+        && terms.check_cap(&increased).is_ok();
+    if !amendable {
+        return Vec::new();
+    }
+    let added = |line: &Wanted| Wanted { quantity: line.quantity - before(line), ..line.clone() };
+    increased.iter().map(added).collect()
 }

@@ -28,3 +28,14 @@ pub fn explained(status: &Status, code: Code, reason: &str) -> HashMap<String, S
     assert_eq!(retry, retryable, "RetryInfo: {details:?}");
     info.metadata.clone()
 }
+
+/// The items that a refusal for lack of stock names.
+pub fn short_lines(status: &Status) -> Vec<String> {
+    let details = status.get_error_details_vec();
+    let failures = details.into_iter().filter_map(|detail| match detail {
+        ErrorDetail::PreconditionFailure(failure) => Some(failure.violations),
+        _ => None,
+    });
+    let violations = failures.flatten();
+    violations.map(|violation| violation.subject).collect()
+}

@@ -23,7 +23,7 @@ pub enum Cut {
     After,
     /// As `After`, and from then on PostgreSQL is down.
     AfterAndClose,
-    /// The text never arrives, and the connection stays open.
+    /// The text never arrives, and the connection stays open until the proxy closes.
     Hold,
 }
 
@@ -129,7 +129,7 @@ async fn carry(mut client: TcpStream, shared: Arc<Shared>) {
                 match shared.springs(sent) {
                     None => {}
                     Some(Cut::Before) => return,
-                    Some(Cut::Hold) => return std::future::pending().await,
+                    Some(Cut::Hold) => return shut(&mut open).await,
                     Some(cut) => {
                         upstream.write_all(sent).await.unwrap();
                         // The answer says that it has happened.

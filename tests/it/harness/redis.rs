@@ -34,6 +34,13 @@ pub struct Reached {
     pub liar: Option<Liar>,
 }
 
+impl Reached {
+    /// Whether there is one.
+    pub fn is_there(&self) -> bool {
+        self.url != NOWHERE
+    }
+}
+
 impl Redis {
     /// What STOCKROOM_TEST_REDIS chooses: `real`, `absent` or `lying`. Default: real.
     pub fn of_this_run() -> Redis {
@@ -42,6 +49,15 @@ impl Redis {
             Ok("lying") => Redis::Lying,
             Ok("real") | Err(_) => Redis::Real,
             Ok(other) => panic!("STOCKROOM_TEST_REDIS is real, absent or lying, not '{other}'"),
+        }
+    }
+
+    /// As [`Redis::of_this_run`], but none where it would lie: for tests in which every answer must be
+    /// the right one, and not only every effect.
+    pub fn honest() -> Redis {
+        match Redis::of_this_run() {
+            Redis::Lying => Redis::Absent,
+            honest => honest,
         }
     }
 

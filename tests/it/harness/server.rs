@@ -31,7 +31,7 @@ use tonic::transport::{Channel as Connection, Endpoint};
 use crate::harness::{
     databases,
     movements::put_request,
-    redis::{self, Reached},
+    redis::{Reached, Redis},
 };
 
 /// Who sends, where a test does not care.
@@ -65,6 +65,18 @@ impl Server {
         Server::start_on(&url).await
     }
 
+    /// Starts on a database of its own, with a Redis that does not lie.
+    pub async fn start_honest() -> Server {
+        Server::start_as(Redis::honest()).await
+    }
+
+    /// Starts on a database of its own, with such a Redis.
+    pub async fn start_as(redis: Redis) -> Server {
+        let url = migrated_database().await;
+        let reached = redis.reach(&databases::redis_url().await).await;
+        Server::start_with(&url, &url, reached).await
+    }
+
     /// Starts beside others on a database that was migrated.
     pub async fn start_on(database_url: &str) -> Server {
         Server::start_through(database_url, database_url).await
@@ -72,7 +84,7 @@ impl Server {
 
     /// Starts on a database that it reaches by another address than the tests.
     pub async fn start_through(database_url: &str, server_url: &str) -> Server {
-        let redis = redis::Redis::of_this_run().reach(&databases::redis_url().await).await;
+        let redis = Redis::of_this_run().reach(&databases::redis_url().await).await;
         Server::start_with(database_url, server_url, redis).await
     }
 

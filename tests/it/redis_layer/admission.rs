@@ -9,8 +9,8 @@ use stockroom::availability::{
 };
 
 use super::layer::{
-    EPOCH, Layer, PARTITION, TRUST, claim, claim_lines, id, key, line, replacement, request, row,
-    settle, token, wanted,
+    EPOCH, Layer, PARTITION, TRUST, claim, claim_lines, extension, id, key, line, replacement,
+    request, row, settle, token, wanted,
 };
 use crate::harness::server::eventually;
 
@@ -155,7 +155,7 @@ async fn a_hold_that_a_batch_took_brings_nothing_to_another_and_stays_as_it_is()
 
     assert_eq!(layer.admit(second, &[own]).await.verdicts, [Verdict::Contended], "never refused");
     assert_eq!(layer.redis.release(id(1)).await.unwrap(), Released::InUse);
-    assert_eq!(layer.redis.extend(id(1), 1).await.unwrap(), Extended::InUse);
+    assert_eq!(layer.redis.extend(extension(id(1), 1, 1)).await.unwrap(), Extended::InUse);
     let lines = wanted(&[(1, 1)]);
     let replaced = layer.redis.replace(replacement(id(1), 1, &lines)).await.unwrap();
     assert_eq!(replaced, Replaced::InUse);

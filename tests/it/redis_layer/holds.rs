@@ -3,13 +3,16 @@
 use stockroom::{
     availability::{
         Checkpoint, ShortLine, Trust, Unusable,
-        hold::{Extended, HoldAnswer, HoldRequest, HoldStatus, KnownHold, Released, Wanted},
+        hold::{
+            ExtendRequest, Extended, HoldAnswer, HoldRequest, HoldStatus, KnownHold, Released,
+            Wanted,
+        },
         project::{Effects, HeadSeen},
     },
     stock::{ids::ItemNo, policy::Buffer, time::SECOND, time::Timestamp},
 };
 
-use super::layer::{EPOCH, LONG_MS, Layer, TRUST, id, key, line, request, row, wanted};
+use super::layer::{EPOCH, LONG_MS, Layer, TRUST, extension, id, key, line, request, row, wanted};
 
 #[tokio::test]
 async fn a_hold_takes_all_its_lines_or_none() {
@@ -75,7 +78,7 @@ async fn the_same_request_gets_the_first_answer() {
     let other = HoldRequest { fingerprint: i64::MIN, ..request(id(1), &lines) };
     assert_eq!(layer.redis.hold(other).await.unwrap(), HoldAnswer::KeyReused);
 
-    layer.redis.extend(id(1), 2 * LONG_MS).await.unwrap();
+    layer.redis.extend(extension(id(1), 1, 2 * LONG_MS)).await.unwrap();
     assert_eq!(layer.hold(id(1), &[(1, 5)]).await, HoldAnswer::Replayed(hold.clone()));
     assert_eq!(layer.redis.release(id(1)).await.unwrap(), Released::Now);
     assert_eq!(layer.hold(id(1), &[(1, 5)]).await, HoldAnswer::Replayed(hold), "by its tombstone");
@@ -110,17 +113,26 @@ async fn a_release_is_done_once() {
 #[tokio::test]
 async fn an_extension_never_shortens() {
     let layer = Layer::with(&[(1, 5, 0)]).await;
-    assert_eq!(layer.redis.extend(id(1), 1_000).await.unwrap(), Extended::Unknown);
+    assert_eq!(layer.redis.extend(extension(id(1), 2, 1_000)).await.unwrap(), Extended::Unknown);
     let hold = layer.granted(id(1), &[(1, 5)]).await;
-    let Extended::Until(same) = layer.redis.extend(id(1), 1_000).await.unwrap() else { panic!() };
+    let Extended::Until(same) = layer.redis.extend(extension(id(1), 3, 1_000)).await.unwrap()
+    else {
+        panic!()
+    };
     assert_eq!(same, hold);
-    let Extended::Until(later) = layer.redis.extend(id(1), 2 * LONG_MS).await.unwrap() else {
+    let Extended::Until(later) =
+        layer.redis.extend(extension(id(1), 4, 2 * LONG_MS)).await.unwrap()
+    else {
         panic!()
     };
     assert!(later.expires_at >= hold.expires_at.saturating_add(LONG_MS * 1_000));
+    let again = layer.redis.extend(extension(id(1), 4, 2 * LONG_MS)).await.unwrap();
+    assert_eq!(again, Extended::Until(later), "the same request has no second effect");
+    let other = ExtendRequest { fingerprint: 2, ..extension(id(1), 4, 2 * LONG_MS) };
+    assert_eq!(layer.redis.extend(other).await.unwrap(), Extended::KeyReused);
     assert_eq!(layer.held(1).await, 5);
     layer.redis.release(id(1)).await.unwrap();
-    let over = layer.redis.extend(id(1), LONG_MS).await.unwrap();
+    let over = layer.redis.extend(extension(id(1), 5, LONG_MS)).await.unwrap();
     assert_eq!(over, Extended::Finished(HoldStatus::Released));
     layer.assert_clean().await;
 }

@@ -6,7 +6,7 @@ use stockroom::{
     availability::{
         Availability, Checkpoint, Row, Trust,
         admit::{Admission, Claim, ClaimLine, Judged, Token},
-        hold::{Hold, HoldAnswer, HoldLine, HoldRequest, KnownHold, Wanted},
+        hold::{ExtendRequest, Hold, HoldAnswer, HoldLine, HoldRequest, KnownHold, Wanted},
         project::{Advance, Effects, HeadSeen, Settle},
         read::Projected,
         rebuild::{Cursor, Rebuild},
@@ -223,6 +223,10 @@ pub fn replacement(id: HoldId, request: u128, lines: &[Wanted]) -> ReplaceReques
         ttl_ms: None,
         trust: TRUST,
     }
+}
+
+pub fn extension(id: HoldId, request: u128, ttl_ms: i64) -> ExtendRequest {
+    ExtendRequest { id, request: Digest(request), fingerprint: 1, ttl_ms }
 }
 
 pub fn line(item: i32, quantity: i64) -> HoldLine {

@@ -26,8 +26,8 @@ use tokio::{
 };
 
 use super::layer::{
-    EPOCH, LONG_MS, Layer, PARTITION, TRUST, claim, claim_lines, id, key, replacement, request,
-    row, settle, token, wanted,
+    EPOCH, LONG_MS, Layer, PARTITION, TRUST, claim, claim_lines, extension, id, key, replacement,
+    request, row, settle, token, wanted,
 };
 use crate::harness::{private_redis::PrivateRedis, server::eventually};
 
@@ -51,7 +51,7 @@ async fn call_everything(redis: &Availability) -> Vec<Fault> {
     call!(redis.read(&[key(1), key(2), key(900)], Some(id(1))));
     call!(redis.hold(request(id(1), &lines)));
     call!(redis.replace(replacement(id(1), 1, &lines)));
-    call!(redis.extend(id(1), LONG_MS));
+    call!(redis.extend(extension(id(1), 1, LONG_MS)));
     call!(redis.release(id(1)));
     call!(redis.get(id(1)));
     call!(redis.admit(PARTITION, token(), &[claim(&claimed)], TRUST));

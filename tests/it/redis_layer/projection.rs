@@ -9,7 +9,7 @@ use stockroom::{
     stock::{ids::Partition, time::SECOND},
 };
 
-use super::layer::{EPOCH, Layer, PARTITION, TRUST, id, request, row, settle, wanted};
+use super::layer::{EPOCH, Layer, PARTITION, TRUST, extension, id, request, row, settle, wanted};
 
 fn rows(rows: &[Row]) -> Effects<'_> {
     Effects { rows, ..Effects::default() }
@@ -176,7 +176,10 @@ async fn holds_that_the_ledger_keeps_are_marked() {
         layer.redis.settle(PARTITION, settle(10, None, None, effects)).await.unwrap();
         for kept in kept {
             assert_eq!(layer.hold(kept, &[(1, 4)]).await, HoldAnswer::InLedger);
-            assert_eq!(layer.redis.extend(kept, 1).await.unwrap(), Extended::InLedger);
+            assert_eq!(
+                layer.redis.extend(extension(kept, 1, 1)).await.unwrap(),
+                Extended::InLedger
+            );
             assert_eq!(layer.redis.release(kept).await.unwrap(), Released::InLedger);
             assert_eq!(layer.status(kept).await, KnownHold::InLedger);
         }

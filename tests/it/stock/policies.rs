@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use stockroom::stock::{
     channel_policy::{Policy, RESERVATION_TTL_MAX, Unanswered},
-    policy::{Buffer, available},
+    policy::{Buffer, available, unserved},
     reservation::Settlement,
     time::SECOND,
 };
@@ -94,4 +94,20 @@ fn a_policy_out_of_bounds_names_the_field() {
     assert_eq!(narrow.flaw(), None);
     assert_eq!(good.collect_days(Settlement::PaidOnline), 7);
     assert_eq!(good.collect_days(Settlement::PayInStore), 2);
+}
+
+#[test]
+fn f14_a_shortfall_hits_the_newest_promises_as_far_as_it_reaches() {
+    let promises = || [("new", 2), ("old", 3), ("oldest", 1)];
+    let cases = [
+        (0, vec![]),
+        (-1, vec![]),
+        (1, vec![("new", 1)]),
+        (2, vec![("new", 2)]),
+        (3, vec![("new", 2), ("old", 1)]),
+        (9, promises().to_vec()),
+    ];
+    for (shortfall, expected) in cases {
+        assert_eq!(unserved(shortfall, promises()), expected, "{shortfall}");
+    }
 }
