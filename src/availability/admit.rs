@@ -146,7 +146,10 @@ impl Availability {
         call.arg(token.name()).arg(optional(trust.epoch)).arg(trust.age_us_max);
         call.arg(u8::from(adds)).arg(TOKEN_TTL_MS);
         call.arg(asked.packed()).arg(pack(claims, &asked)?);
-        let answer = self.front.call(DOING, &call).await?;
+        let answer = match adds {
+            true => self.front.call(DOING, &call).await?,
+            false => self.front.insist(DOING, &call).await?,
+        };
         read(&answer, &asked, claims.len()).map_err(Fault::nonsense(DOING))
     }
 }

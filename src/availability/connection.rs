@@ -19,6 +19,12 @@ use super::fault::{Fault, Kind};
 
 /// After a fault Redis counts as away for this long: calls do not wait one after the other.
 const AWAY: Duration = Duration::from_millis(250);
+/// Redis that did not answer for this long is gone, and not only slow.
+const GONE_AFTER: Duration = Duration::from_secs(1);
+/// Nobody insists for longer, even where others are answered now and then.
+const INSIST_MAX: Duration = Duration::from_secs(3);
+/// Between two calls of somebody who insists.
+const INSIST_PAUSE: Duration = Duration::from_millis(20);
 /// A connection that takes longer counts as none.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -57,6 +63,29 @@ impl Connection {
         self.guard(doing, async |mut manager| call.invoke_async(&mut manager).await).await
     }
 
+    /// As [`Connection::call`], again and again until Redis answers or is gone: without it nobody knows
+    /// what is held, so that what it is only slow to say should not be done without. The script must
+    /// have no second effect.
+    pub(super) async fn insist(
+        &self,
+        doing: &'static str,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<Value, Fault> {
+        let begin = Instant::now();
+        loop {
+            match self.call(doing, call).await {
+                Err(fault)
+                    if fault.kind == Kind::Away
+                        && !self.breaker.is_gone()
+                        && begin.elapsed() < INSIST_MAX =>
+                {
+                    tokio::time::sleep(INSIST_PAUSE).await;
+                }
+                answered => return answered,
+            }
+        }
+    }
+
     /// Calls a script several times in one round trip.
     pub(super) async fn call_all(
         &self,
@@ -91,9 +120,10 @@ impl Connection {
             return Err(Fault::away(doing));
         }
         let answered = send(self.manager.clone()).await;
+        let refused = matches!(&answered, Err(error) if error.is_connection_refusal());
         let answered = answered.map_err(|source| Fault::redis(doing, source));
         match &answered {
-            Err(fault) if fault.kind == Kind::Away => self.breaker.trip(),
+            Err(fault) if fault.kind == Kind::Away => self.breaker.trip(refused),
             _ => self.breaker.reset(),
         }
         answered
@@ -110,11 +140,14 @@ struct Breaker {
     begin: Instant,
     /// Microseconds after `begin`; 0: not away.
     away_until: AtomicU64,
+    /// From when on it counts as gone if nothing changes; 0: not away.
+    gone_from: AtomicU64,
 }
 
 impl Breaker {
     fn new() -> Breaker {
-        Breaker { begin: Instant::now(), away_until: AtomicU64::new(0) }
+        let (away_until, gone_from) = (AtomicU64::new(0), AtomicU64::new(0));
+        Breaker { begin: Instant::now(), away_until, gone_from }
     }
 
     fn lets_through(&self) -> bool {
@@ -128,13 +161,29 @@ impl Breaker {
             && self.away_until.compare_exchange(until, self.after(AWAY), relaxed, relaxed).is_ok()
     }
 
-    fn trip(&self) {
-        self.away_until.store(self.after(AWAY), Ordering::Relaxed);
+    fn is_gone(&self) -> bool {
+        let from = self.gone_from.load(Ordering::Relaxed);
+        from != 0 && self.after(Duration::ZERO) >= from
+    }
+
+    /// Where nobody listens there is nothing to wait for.
+    fn trip(&self, refused: bool) {
+        let relaxed = Ordering::Relaxed;
+        self.away_until.store(self.after(AWAY), relaxed);
+        match refused {
+            true => self.gone_from.store(1, relaxed),
+            false => {
+                // The first fault counts; it does not matter who is the first of several.
+                let _ =
+                    self.gone_from.compare_exchange(0, self.after(GONE_AFTER), relaxed, relaxed);
+            }
+        }
     }
 
     fn reset(&self) {
         if self.away_until.load(Ordering::Relaxed) != 0 {
             self.away_until.store(0, Ordering::Relaxed);
+            self.gone_from.store(0, Ordering::Relaxed);
         }
     }
 

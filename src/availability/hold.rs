@@ -211,7 +211,7 @@ impl Availability {
         call.arg(hold_field(id)).arg(fingerprint).arg(ttl_ms).arg(u8::from(per_line));
         call.arg(optional(trust.epoch)).arg(trust.age_us_max);
         call.arg(wanted.asked.packed()).arg(&wanted.packed);
-        let answer = self.front.call(doing, &call).await?;
+        let answer = self.front.insist(doing, &call).await?;
         wanted.read(&answer, id).map_err(Fault::nonsense(doing))
     }
 
@@ -229,7 +229,7 @@ impl Availability {
         let names = KEYS_OF_ONE.into_iter().filter(|&name| name != KeyName::Graves);
         let mut call = self.invocation(&EXTEND, id.place.partition, names);
         call.arg(hold_field(id)).arg(format!("{:032x}", request.0)).arg(fingerprint).arg(ttl_ms);
-        let answer = self.front.call(doing, &call).await?;
+        let answer = self.front.insist(doing, &call).await?;
         read_extended(&answer, id).map_err(Fault::nonsense(doing))
     }
 
@@ -241,7 +241,7 @@ impl Availability {
         let doing = "release a hold";
         let mut call = self.invocation(&RELEASE, id.place.partition, KEYS_OF_ONE);
         call.arg(hold_field(id));
-        let answer = self.front.call(doing, &call).await?;
+        let answer = self.front.insist(doing, &call).await?;
         read_released(&answer).map_err(Fault::nonsense(doing))
     }
 
@@ -253,7 +253,7 @@ impl Availability {
         let doing = "read a hold";
         let mut call = self.invocation(&GET, id.place.partition, [KeyName::Holds]);
         call.arg(hold_field(id));
-        let answer = self.front.call(doing, &call).await?;
+        let answer = self.front.insist(doing, &call).await?;
         read_known(&answer, id).map_err(Fault::nonsense(doing))
     }
 }

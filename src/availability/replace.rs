@@ -65,7 +65,7 @@ impl Availability {
         call.arg(optional(ttl_ms)).arg(u8::from(per_line));
         call.arg(optional(trust.epoch)).arg(trust.age_us_max);
         call.arg(wanted.asked.packed()).arg(&wanted.packed);
-        let answer = self.front.call(doing, &call).await?;
+        let answer = self.front.insist(doing, &call).await?;
         read(&wanted, &answer, id).map_err(Fault::nonsense(doing))
     }
 }

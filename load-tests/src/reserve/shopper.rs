@@ -174,11 +174,12 @@ pub async fn wait_until_held_in_memory(server: &Server) -> anyhow::Result<()> {
             for number in 0_u64.. {
                 let line = Line { sku: sales::own_sku(location, 0), quantity: 1 };
                 let key = format!("ready-{number}");
-                let answer = client.hold_stock(hold(key.clone(), location, line)).await?;
+                let answer = client.hold_stock(hold(key, location, line)).await?;
                 let answer = answer.into_inner();
                 let in_memory = answer.durability() == Durability::Memory;
                 let hold_id = answer.hold.context("no hold was answered")?.hold_id;
-                client.release_hold(ReleaseHoldRequest { request_id: key, hold_id }).await?;
+                let request_id = format!("released-{number}");
+                client.release_hold(ReleaseHoldRequest { request_id, hold_id }).await?;
                 if in_memory {
                     break;
                 }

@@ -21,9 +21,15 @@ async fn baskets(redis: Redis, asking: Asking, channels: bool) {
     let scene = Scene::open(redis, &stock(SHORT)).await;
     let crowd = Crowd { scene: &scene, name: "c", asking, channels, wanted: &BASKET };
     let (got, _) = crowd.rush().await;
-    let (all, _) = granted(&got);
+    let (all, for_good) = granted(&got);
+    for g in &got {
+        if let super::crowd::Got::Hold(h) = g {
+            println!("HOLD {}", h.hold_id);
+        }
+    }
+    println!("{all} granted, {for_good} of them for good");
     scene.check().await;
-    let baskets = convert(&scene, &got, false).await as i64;
+    let baskets = convert(&scene, &got, &BASKET, false).await as i64;
     if redis == Redis::Lying {
         assert!(baskets <= SHORT, "{baskets}");
     } else {

@@ -14,7 +14,7 @@ use tokio::{sync::Notify, task::JoinSet};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::scene::{SHOP, Scene, hold, reservation, seconds};
+use super::scene::{SHOP, Scene, hold, lines, reservation, seconds};
 use crate::harness::{errors::explained, redis::Redis};
 
 /// How many want it.
@@ -192,7 +192,12 @@ pub fn granted(got: &[Got]) -> (usize, usize) {
 
 /// Makes reservations of all holds. Returns how many there are then. Where Redis lies or something
 /// happened to it, a hold may be worth nothing.
-pub async fn convert(scene: &Scene, got: &[Got], may_be_void: bool) -> usize {
+pub async fn convert(
+    scene: &Scene,
+    got: &[Got],
+    wanted: &[(&str, i64)],
+    may_be_void: bool,
+) -> usize {
     let mut reserved = 0;
     for (number, got) in got.iter().enumerate() {
         let hold = match got {
@@ -207,7 +212,7 @@ pub async fn convert(scene: &Scene, got: &[Got], may_be_void: bool) -> usize {
             request_id: format!("convert-{number}"),
             location_id: hold.location_id.clone(),
             hold_id: hold.hold_id.clone(),
-            lines: hold.lines.clone(),
+            lines: lines(wanted),
             ttl: seconds(3_600),
             ..CreateReservationRequest::default()
         };

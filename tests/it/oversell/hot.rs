@@ -1,6 +1,6 @@
 //! One hot item with ten units.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
     crowd::{Asking, CLIENTS, Crowd, Got, convert, granted},
@@ -31,7 +31,7 @@ async fn ten_are_granted(redis: Redis, asking: Asking, channels: bool) {
         assert_eq!(too_little, CLIENTS - UNITS as usize);
     }
     scene.check().await;
-    let reserved = convert(&scene, &got, false).await as i64;
+    let reserved = convert(&scene, &got, &[(ITEM, 1)], false).await as i64;
     if redis == Redis::Lying {
         assert!(reserved <= UNITS, "{reserved}");
     } else {
@@ -40,6 +40,7 @@ async fn ten_are_granted(redis: Redis, asking: Asking, channels: bool) {
         assert_eq!(scene.available(1, SHOP, ITEM).await, 0);
     }
     scene.check().await;
+    scene.check_redis(Instant::now()).await;
 }
 
 async fn f35_ten_of_500_reservations_are_granted(redis: Redis) {

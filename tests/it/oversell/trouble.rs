@@ -99,7 +99,8 @@ async fn never_more_than_ten(redis: Redis, trouble: Trouble) {
     let happens = trouble.happen(&mut private, &answers);
     let ((mut got, _), ()) = tokio::join!(crowd("first").rush_counted(&answers), happens);
     let back = Instant::now();
-    got.extend(crowd("second").rush().await.0);
+    let (second, ()) = tokio::join!(crowd("second").rush(), scene.check_redis(back));
+    got.extend(second.0);
     let reserved = |got: &Got| match got {
         Got::Reservation(reservation) => Some(Reservation::clone(reservation)),
         _ => None,
@@ -109,10 +110,11 @@ async fn never_more_than_ten(redis: Redis, trouble: Trouble) {
     assert!(reservations.len() <= UNITS, "{}", reservations.len());
     none_is_lost(&scene, &reservations).await;
     // Holds that only Redis knew may have died with it.
-    let converted = convert(&scene, &got, true).await;
+    let converted = convert(&scene, &got, &[(ITEM, 1)], true).await;
     assert!(converted <= UNITS, "{converted}");
     none_is_lost(&scene, &reservations).await;
-    scene.check_within(back).await;
+    scene.check().await;
+    scene.check_redis(Instant::now()).await;
     let all = take_the_rest(&scene).await;
     assert!(all == UNITS || redis == Redis::Lying && all < UNITS, "{all}");
     scene.check().await;
