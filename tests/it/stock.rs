@@ -12,5 +12,6 @@ mod pickup;
 mod policies;
 mod promises;
 mod properties;
+mod reservations;
 mod steps;
 mod strategy;

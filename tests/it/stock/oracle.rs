@@ -64,6 +64,11 @@ pub struct Oracle {
 impl Oracle {
     /// What must become of a line, or of the lines of a group.
     pub fn record(&mut self, now: Timestamp, lines: &[Line]) -> Vec<Expected> {
+        if let [(sent, line)] = lines {
+            // Nothing to take back.
+            let one = |movement| self.one(now, sent, movement);
+            return vec![line.as_ref().map_or_else(|no| Expected::Refused(no.clone()), one)];
+        }
         let before = self.clone();
         let known = |sent: &Sent, line: &Result<Movement, Refusal>| {
             line.as_ref().is_ok_and(|movement| before.drafts.contains_key(&key_of(sent, movement)))

@@ -25,7 +25,7 @@ use super::{
     strategy::{Genes, NOW, SLOT, batches},
 };
 
-const SEQUENCES: u32 = 4_000;
+const SEQUENCES: u32 = 5_000;
 const REACHED_MIN: usize = 100;
 
 /// Everything that must be reached often.
@@ -109,7 +109,7 @@ fn every_sequence_of_movements_and_steps_does_what_the_oracle_says() {
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                run(SEQUENCES / 2, (long(48), long(30)), |(steps, movements)| {
+                run(SEQUENCES / 2, (long(48), long(36)), |(steps, movements)| {
                     let mut counted = Tally::new();
                     drive(&steps, &movements, &mut counted);
                     for (name, count) in counted {
@@ -232,7 +232,7 @@ fn naming(line: &Sent, promises: &[Reservation], names: &mut Names) -> Sent {
     if counts {
         return line;
     }
-    if number % 5 == 0 && line.draft.occurred_at.is_some() {
+    if number % 2 == 0 && line.draft.occurred_at.is_some() {
         line.draft.occurred_at = Some(Timestamp(NOW.0 - 25 * SLOT));
     }
     let hold = promise.held_as.map(|digest| HoldId { place: promise.id.place, digest }.to_string());
