@@ -8,6 +8,7 @@ mod admit;
 mod execute;
 pub mod hold;
 mod lane;
+mod patience;
 pub mod request;
 mod resolve;
 pub mod resume;

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     availability::{
-        Availability, ShortLine, Trust,
+        ShortLine, Trust,
         admit::{Admission, Claim, ClaimLine, Judged, Token, Verdict},
     },
     ledger::Ledger,
@@ -24,6 +24,7 @@ use crate::{
         time::{Micros, SECOND, Timestamp},
     },
     telemetry,
+    writer::{lane::Stores, patience::LATE_PAUSE},
 };
 
 /// A checkpoint that stood at the head longer ago than this is too late to refuse anything.
@@ -62,9 +63,8 @@ struct Wish<'s> {
 /// Asks Redis about the commands of a batch over one partition. Lines that do not fit are left out of
 /// steps that allow it.
 pub(super) async fn admit(
-    availability: &Availability,
+    stores: &Stores,
     partition: Partition,
-    epoch: Option<i64>,
     commands: &mut [&mut Command],
 ) -> (Vec<Judgement>, Option<Admitted>) {
     let mut judgements: Vec<_> = commands.iter().map(|_| Judgement::Go).collect();
@@ -89,13 +89,9 @@ pub(super) async fn admit(
     });
     let claims: Vec<_> = claims.collect();
     let token = Token(rand::random());
-    let trust = Trust { epoch, age_us_max: AGE_US_MAX };
-    let judged = match availability.admit(partition, token, &claims, trust).await {
-        Ok(Admission::Judged(judged)) => judged,
-        Ok(Admission::Unusable(_)) | Err(_) => {
-            telemetry::admission_skipped();
-            return (judgements, None);
-        }
+    let Some(judged) = judge(stores, partition, token, &claims).await else {
+        telemetry::admission_skipped();
+        return (judgements, None);
     };
     let Judged { checkpoint, at, verdicts } = judged;
     for (&(index, number), verdict) in owners.iter().zip(verdicts) {
@@ -115,6 +111,29 @@ pub(super) async fn admit(
         });
     }
     (judgements, Some(Admitted { token, at }))
+}
+
+/// What Redis says, if it can.
+async fn judge(
+    stores: &Stores,
+    partition: Partition,
+    token: Token,
+    claims: &[Claim<'_>],
+) -> Option<Judged> {
+    loop {
+        let trust = Trust { epoch: stores.epoch(), age_us_max: AGE_US_MAX };
+        let why = match stores.availability.admit(partition, token, claims, trust).await.ok()? {
+            Admission::Judged(judged) => {
+                stores.patience.is_worth_waiting(partition, None);
+                return Some(judged);
+            }
+            Admission::Unusable(why) => why,
+        };
+        if !stores.patience.is_worth_waiting(partition, Some(why)) {
+            return None;
+        }
+        tokio::time::sleep(LATE_PAUSE).await;
+    }
 }
 
 /// Keys that are in the ledger already.

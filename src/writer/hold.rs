@@ -1,6 +1,6 @@
 //! Holds: taken in Redis, and in the ledger where Redis cannot say anything.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::{
     stock::{
         hash::{Digest, StableHash},
         hold::HoldId,
-        ids::{ChannelNo, ItemNo},
+        ids::{ChannelNo, ItemNo, Partition},
         movement::Command,
         refusal::{Refusal, Short},
         reservation::{Reservation, Settlement},
@@ -28,6 +28,7 @@ use crate::{
     writer::{
         Failure, Writer,
         admit::{AGE_US_MAX, CONTENDED_PAUSE},
+        patience::LATE_PAUSE,
         request::{Ask, Denial, NewPromise, Stepped, fingerprint_of_hold, leave_out_unheard},
     },
 };
@@ -90,7 +91,10 @@ impl Writer {
                 false => None,
             };
             match answer {
-                Some(HoldAnswer::Contended) => pause(ask.deadline).await?,
+                Some(HoldAnswer::Contended) => pause(ask.deadline, CONTENDED_PAUSE).await?,
+                Some(answer) if self.waits_for(place.partition, &answer) => {
+                    pause(ask.deadline, LATE_PAUSE).await?;
+                }
                 Some(HoldAnswer::InLedger | HoldAnswer::Unusable(_)) | None => {
                     return self.hold_in_ledger(ask, asked).await;
                 }
@@ -127,7 +131,12 @@ impl Writer {
                 return self.replace_in_ledger(&ask, asked).await;
             }
             match self.replace_in_redis(&ask, &asked).await {
-                Ok(Replaced::Answer(HoldAnswer::Contended)) => pause(ask.deadline).await?,
+                Ok(Replaced::Answer(HoldAnswer::Contended)) => {
+                    pause(ask.deadline, CONTENDED_PAUSE).await?;
+                }
+                Ok(Replaced::Answer(answer)) if self.waits_for(id.place.partition, &answer) => {
+                    pause(ask.deadline, LATE_PAUSE).await?;
+                }
                 Ok(Replaced::Answer(HoldAnswer::Unusable(_))) => {
                     // Redis has it and cannot judge it: the ledger takes its place under its name.
                     let held = self.hold_in_ledger(&ask, asked).await?;
@@ -294,6 +303,15 @@ impl Writer {
         self.lanes.contains_key(&id.place.partition).then_some(()).ok_or_else(unknown)
     }
 
+    /// Whether Redis may soon say more: without it the ledger would not see who holds something.
+    fn waits_for(&self, partition: Partition, answer: &HoldAnswer) -> bool {
+        let why = match answer {
+            HoldAnswer::Unusable(why) => Some(*why),
+            _ => None,
+        };
+        self.stores.patience.is_worth_waiting(partition, why)
+    }
+
     fn trust(&self) -> Trust {
         Trust { epoch: self.stores.epoch(), age_us_max: AGE_US_MAX }
     }
@@ -367,12 +385,12 @@ fn finished(status: HoldStatus) -> Refusal {
     }
 }
 
-/// Waits until batches under way may have ended.
-async fn pause(deadline: Instant) -> Result<(), Failure> {
-    if Instant::now() + CONTENDED_PAUSE >= deadline {
+/// Waits until batches under way may have ended, or a projection caught up.
+async fn pause(deadline: Instant, pause: Duration) -> Result<(), Failure> {
+    if Instant::now() + pause >= deadline {
         return Err(Failure::DeadlineExceeded);
     }
-    tokio::time::sleep(CONTENDED_PAUSE).await;
+    tokio::time::sleep(pause).await;
     Ok(())
 }
 

@@ -24,6 +24,7 @@ use crate::{
         Failure,
         admit::{self, Admitted, CONTENDED_PAUSE, Judgement, admit},
         execute::{Done, execute},
+        patience::Patience,
         settle::{Effect, settle},
     },
 };
@@ -71,11 +72,19 @@ pub(super) struct Stores {
     epoch: Arc<AtomicI64>,
     /// Told whenever something was committed that Redis was not told of.
     pub committed: Arc<Notify>,
+    /// With projections that are late.
+    pub patience: Arc<Patience>,
 }
 
 impl Stores {
     pub(super) fn new(ledger: Ledger, availability: Availability) -> Stores {
-        Stores { ledger, availability, epoch: Arc::default(), committed: Arc::default() }
+        Stores {
+            ledger,
+            availability,
+            epoch: Arc::default(),
+            committed: Arc::default(),
+            patience: Arc::default(),
+        }
     }
 
     /// The epoch of the ledger, as far as this server knows.
@@ -168,11 +177,8 @@ impl Serving {
         let mut commands: Vec<_> = batch.iter_mut().filter(claiming).collect();
         let mut commands: Vec<_> =
             commands.iter_mut().flat_map(|job| job.commands.iter_mut()).collect();
-        let Stores { ledger, availability, .. } = &self.stores;
-        let epoch = self.stores.epoch();
-        let (mut judgements, admitted) =
-            admit(availability, self.partition, epoch, &mut commands).await;
-        let known = admit::known(ledger, self.partition, &commands, &judgements).await;
+        let (mut judgements, admitted) = admit(&self.stores, self.partition, &mut commands).await;
+        let known = admit::known(&self.stores.ledger, self.partition, &commands, &judgements).await;
         for (command, judgement) in commands.iter().zip(&mut judgements) {
             if matches!(judgement, Judgement::Short(_)) && known.covers(command) {
                 *judgement = Judgement::Go;

@@ -41,14 +41,13 @@ pub(super) async fn run(stores: &Stores, partitions: &[Partition], mut job: Job)
 
 /// What Redis says of the job everywhere, and what was taken for it.
 async fn judge(stores: &Stores, partitions: &[Partition], job: &mut Job) -> (Judgement, Tokens) {
-    let Stores { ledger, availability, .. } = stores;
     let (mut judgement, mut tokens) = (Judgement::Go, Tokens::new());
     let mut commands: Vec<_> = job.commands.iter_mut().collect();
     if commands.len() != 1 {
         return (judgement, tokens);
     }
     for &partition in partitions {
-        let (mine, admitted) = admit(availability, partition, stores.epoch(), &mut commands).await;
+        let (mine, admitted) = admit(stores, partition, &mut commands).await;
         mine.into_iter().for_each(|mine| judgement.meet(mine));
         tokens.extend(admitted.map(|admitted| (partition, admitted)));
     }
@@ -56,7 +55,7 @@ async fn judge(stores: &Stores, partitions: &[Partition], job: &mut Job) -> (Jud
     let scope = scope.map(|step| step.place.partition);
     if let (Judgement::Short(_), Some(scope)) = (&judgement, scope) {
         let judged = [judgement.clone()];
-        let known = admit::known(ledger, scope, &commands, &judged).await;
+        let known = admit::known(&stores.ledger, scope, &commands, &judged).await;
         if commands.iter().any(|command| known.covers(command)) {
             judgement = Judgement::Go;
         }

@@ -96,7 +96,7 @@ impl Crowd<'_> {
     pub async fn rush_counted(self, answers: &Answers) -> (Vec<Got>, Duration) {
         if self.channels {
             for channel in 0..CHANNELS {
-                self.scene.servers[0].put_channel(&format!("channel-{channel}")).await;
+                self.scene.open_channel(&format!("channel-{channel}")).await;
             }
         }
         let mut running = JoinSet::new();

@@ -81,6 +81,21 @@ impl Scene {
         scene
     }
 
+    /// Makes a channel that both servers have heard of: not all of a crowd shall look it up at once.
+    pub async fn open_channel(&self, channel_id: &str) {
+        self.servers[0].put_channel(channel_id).await;
+        for number in 0..self.servers.len() {
+            let request = CheckAvailabilityRequest {
+                channel_id: channel_id.to_owned(),
+                skus: vec![PROBE.to_owned()],
+                location_ids: vec![SHOP.to_owned()],
+                ..CheckAvailabilityRequest::default()
+            };
+            let mut client = AvailabilityServiceClient::new(self.connections[number].clone());
+            client.check_availability(request).await.unwrap();
+        }
+    }
+
     /// The service as client `number` sees it.
     pub fn reservations(&self, number: usize) -> ReservationServiceClient<Connection> {
         let connection = &self.connections[number % self.connections.len()];
