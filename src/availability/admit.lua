@@ -14,8 +14,8 @@
 --          number of lines and for each the place of its position in 6, units, units kept back,
 --          per cent kept back
 -- Returns packed: unusable, why; or admitted, epoch, seq, now in us and for each claim
---        fits | contended | short | unknown (there is no row), lines that are short (place,
---        available)
+--        fits | contended | short | unknown (there is no row, or the own hold was consumed), lines
+--        that are short (place, available)
 key.checkpoint, key.holds, key.due, key.graves, key.held, key.tick_units, key.ticks, key.taken,
     key.tokens = unpack(KEYS, 1, 9)
 local token, epoch, age_us_max, adds = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
@@ -39,7 +39,8 @@ local function own_of(field)
         local hold = load_hold(field)
         local lines = hold and is_live(hold) and hold.lines or {}
         holds[field] = { hold = hold, units = units_by_name(location_of(field), lines),
-            now = hold and not is_in_use(hold, '') }
+            now = hold and not is_in_use(hold, ''),
+            consumed = hold and status_of(hold) == 'consumed' }
     end
     return holds[field]
 end
@@ -59,7 +60,8 @@ end
 local verdicts, from = {}, 1
 while claims[from] do
     local own, per_line, count = own_of(claims[from]), claims[from + 1] == 1, claims[from + 2]
-    local lines = merge_lines(claims, from + 3, count, stock)
+    -- What was made from a consumed hold, and how to say so, is the ledger's to know.
+    local lines = not own.consumed and merge_lines(claims, from + 3, count, stock)
     local result, refused = 'unknown', {}
     if lines then
         local fits, short, contended = judge(lines, own.units, own.now)

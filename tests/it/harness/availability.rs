@@ -1,4 +1,5 @@
 //! What may still be promised, as a client asks for it.
+#![expect(clippy::disallowed_types, reason = "a client of the services")]
 
 use std::time::Duration;
 

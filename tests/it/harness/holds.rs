@@ -1,4 +1,5 @@
 //! Requests of holds, short enough to read a test by them.
+#![expect(clippy::disallowed_types, reason = "a client of the services")]
 
 use stockroom::api::proto::{
     Durability, ExtendHoldRequest, Hold, HoldStockRequest, Line, ReleaseHoldRequest,

@@ -1,4 +1,5 @@
 //! WatchReservations: the work list of a shop, and how it changes.
+#![expect(clippy::disallowed_types, reason = "a client of the services")]
 
 use std::{collections::BTreeMap, time::Duration};
 
