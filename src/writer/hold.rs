@@ -92,7 +92,7 @@ impl Writer {
             };
             match answer {
                 Some(HoldAnswer::Contended) => pause(ask.deadline, CONTENDED_PAUSE).await?,
-                Some(answer) if self.waits_for(place.partition, &answer) => {
+                Some(answer) if self.waits_for(asked.id.place.partition, &answer) => {
                     pause(ask.deadline, LATE_PAUSE).await?;
                 }
                 Some(HoldAnswer::InLedger | HoldAnswer::Unusable(_)) | None => {
