@@ -55,6 +55,8 @@ pub struct Options {
 pub struct Ledger {
     writers: PgPool,
     readers: PgPool,
+    /// For what must go on whatever reads there are: the feed and the sweeper.
+    followers: PgPool,
     directory: Directory,
     /// A server serves the partitions that there were when it first looked.
     partitions: Arc<OnceCell<Vec<Partition>>>,
@@ -67,6 +69,8 @@ const IDLE_IN_TRANSACTION: &str = "5s";
 /// making anew for each batch.
 const WRITER_PLANS: [(&str, &str); 2] =
     [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
+/// Connections of the feed and the sweeper: nobody's reads keep them waiting.
+const FOLLOWERS_MAX: u32 = 4;
 /// Bounds of one page of any list.
 pub const PAGE_ROWS_DEFAULT: i64 = 100;
 /// Above this a page size is coerced.
@@ -90,10 +94,12 @@ impl Ledger {
         // Optional filters make a plan for all values a bad one for most.
         let custom = [("plan_cache_mode", "force_custom_plan")];
         let readers = pool(options.readers_max, connect.clone().options(custom));
+        let followers = pool(FOLLOWERS_MAX, connect.clone().options(custom));
         Ok(Ledger {
             writers: pool(options.writers_max, connect.options(WRITER_PLANS)),
             directory: Directory::new(readers.clone()),
             readers,
+            followers,
             partitions: Arc::default(),
         })
     }
@@ -131,6 +137,7 @@ impl Ledger {
     pub async fn close(&self) {
         self.writers.close().await;
         self.readers.close().await;
+        self.followers.close().await;
     }
 }
 

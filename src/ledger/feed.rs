@@ -66,7 +66,7 @@ impl Ledger {
                    timeline
                from ledger_head order by partition"#,
         )
-        .fetch_all(&mut *self.reader().await?)
+        .fetch_all(&mut *self.follower().await?)
         .await
         .map_err(Fault::doing("read the heads"))?;
         let locked = rows.into_iter().map(|row| Locked {
@@ -109,7 +109,7 @@ impl Ledger {
             after,
             rows_max,
         )
-        .fetch_all(&mut *self.reader().await?)
+        .fetch_all(&mut *self.follower().await?)
         .await
         .map_err(Fault::doing("read what was recorded"))?;
         let changes = rows.into_iter().map(|row| Change {
@@ -143,7 +143,7 @@ impl Ledger {
             item.0,
             rows_max,
         )
-        .fetch_all(&mut *self.reader().await?)
+        .fetch_all(&mut *self.follower().await?)
         .await
         .map_err(Fault::doing("read a page of positions"))?;
         let balances = rows.into_iter().map(|row| Balance {
@@ -174,7 +174,7 @@ impl Ledger {
             first.0,
             last.0,
         )
-        .fetch_all(&mut *self.reader().await?)
+        .fetch_all(&mut *self.follower().await?)
         .await
         .map_err(Fault::doing("read some positions of a location"))?;
         let balances = rows.into_iter().map(|row| Balance {
@@ -202,7 +202,7 @@ impl Ledger {
             partition.0,
             At(changed_after) as At,
         )
-        .fetch_all(&mut *self.reader().await?)
+        .fetch_all(&mut *self.follower().await?)
         .await
         .map_err(Fault::doing("read the holds that the ledger keeps"))?;
         let holds = rows.into_iter().map(|row| HoldId {

@@ -72,7 +72,7 @@ impl Ledger {
             after,
             rows_max,
         )
-        .fetch_all(&mut *self.reader().await?)
+        .fetch_all(&mut *self.follower().await?)
         .await
         .map_err(Fault::doing("read steps"))?;
         let last = rows.last().map_or(after, |row| row.seq);
@@ -89,7 +89,7 @@ impl Ledger {
     /// The database is away.
     pub async fn head_seq(&self, partition: Partition) -> Result<Seq, Fault> {
         sqlx::query_scalar!("select seq from ledger_head where partition = $1", partition.0)
-            .fetch_one(&mut *self.reader().await?)
+            .fetch_one(&mut *self.follower().await?)
             .await
             .map_err(Fault::doing("read the head of a partition"))
     }
@@ -222,7 +222,7 @@ impl Ledger {
         ahead: Micros,
         rows_max: i64,
     ) -> Result<(Timestamp, Vec<Due>), Fault> {
-        let mut reader = self.reader().await?;
+        let mut reader = self.follower().await?;
         let rows = sqlx::query!(
             r#"with clock as materialized (select clock_timestamp() as now)
                select clock.now as "now!: At", due.no as "no?", due.epoch as "epoch?",
