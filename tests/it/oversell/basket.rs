@@ -97,7 +97,7 @@ async fn f33_lines_of_one_item_are_summed(redis: Redis) {
     }
     if redis != Redis::Lying {
         let metadata = explained(&status, status.code(), "INSUFFICIENT_STOCK");
-        let expected = [("sku", "tea"), ("available", "5"), ("wanted", "8")];
+        let expected = [("sku", "tea"), ("available", "5"), ("wanted", "8"), ("short_lines", "1")];
         assert_eq!(metadata, expected.map(|(name, value)| (name.into(), value.into())).into());
         assert_eq!(scene.reserved(SHOP, "tea").await, 0);
         let request = reservation("r5", SHOP, &[("tea", 3), ("tea", 2)]);
