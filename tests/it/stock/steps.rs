@@ -1,5 +1,5 @@
-//! Steps of reservations out of bytes, as `strategy` makes movements: what they name depends on what
-//! was promised so far.
+//! Steps of reservations out of bytes, as `strategy` makes movements: what they name depends on
+//! what was promised so far.
 
 use std::sync::Arc;
 
@@ -97,7 +97,7 @@ pub fn command(n: usize, genes: &Genes, known: &Known<'_>) -> Command {
     let shape = genes[0] % 32;
     let key = format!("q{n}");
     let place = LOCATIONS[[0, 0, 0, 1, 2, 3][usize::from(genes[1]) % 6]].1;
-    let channel = (genes[7] % 3 == 0).then_some(WEB);
+    let channel = genes[7].is_multiple_of(3).then_some(WEB);
     if shape >= 30 && !known.sent.is_empty() {
         return again(genes, known);
     }
@@ -120,7 +120,7 @@ pub fn command(n: usize, genes: &Genes, known: &Known<'_>) -> Command {
 /// Something again, now and then with other content.
 fn again(genes: &Genes, known: &Known<'_>) -> Command {
     let mut command = known.sent[usize::from(genes[8]) % known.sent.len()].clone();
-    if genes[9] % 4 == 0 {
+    if genes[9].is_multiple_of(4) {
         command.steps_mut().iter_mut().for_each(|step| step.fingerprint ^= 1 << 20);
     }
     command
@@ -150,11 +150,11 @@ fn making(
         }
         4..=6 => create.hold = hold(genes, known),
         7 => create.hold = Some(HoldId::of("cart", place, &format!("{}", genes[8] % 3))),
-        8 if genes[9] % 4 == 0 => {
+        8 if genes[9].is_multiple_of(4) => {
             create.hold = Some(HoldId::of("cart", place, "nothing"));
             create.lines.clear();
         }
-        9 if genes[9] % 4 == 0 => create.lines.push(units(4, 1)),
+        9 if genes[9].is_multiple_of(4) => create.lines.push(units(4, 1)),
         _ => {}
     }
     Action::Create(Box::new(create))
@@ -211,7 +211,7 @@ fn changing(key: &str, shape: u8, genes: &Genes, known: &Known<'_>) -> Option<St
         22 | 23 => Change::MarkReady,
         24..=26 => Change::Collect {
             lines: if genes[6] & 3 == 3 { lines(genes) } else { Vec::new() },
-            code_fits: genes[9] % 8 != 0,
+            code_fits: !genes[9].is_multiple_of(8),
         },
         27 | 28 => Change::ReturnToShelf,
         _ => Change::Release,
@@ -254,7 +254,7 @@ fn choose<'k>(shape: u8, genes: &Genes, known: &Known<'k>) -> Option<&'k Reserva
         let others = known.promises.iter().rev();
         fitting = others.filter(|promise| fits.contains(&promise.state)).take(4).collect();
     }
-    if genes[5] % 8 > 0 && !fitting.is_empty() {
+    if !genes[5].is_multiple_of(8) && !fitting.is_empty() {
         return fitting.get(usize::from(genes[8]) % fitting.len()).copied();
     }
     known.promises.iter().rev().nth(usize::from(genes[8]) % known.promises.len().max(1))

@@ -1,13 +1,13 @@
-//! The naive model of promises: one list, and "Holds and reservations" of the domain read literally.
-//! It takes from the machine only what names things: ids, versions, hashes of codes.
+//! The naive model of promises: one list, and "Holds and reservations" of the domain read
+//! literally. It takes from the machine only what names things: ids, versions, hashes of codes.
 
 mod changes;
+mod limits;
 mod store;
 
 use std::collections::HashMap;
 
 use stockroom::stock::{
-    channel_policy::Policy,
     draft::Draft,
     hold::HoldId,
     ids::{ItemNo, Place},
@@ -15,16 +15,17 @@ use stockroom::stock::{
     machine::Outcome,
     movement::Movement,
     refusal::{Refusal, Short},
-    reservation::{Line, Reservation, ReservationId, Settlement, State},
+    reservation::{Line, Reservation, ReservationId, State},
     step::{Action, Create, Step, Target, Wanted},
     terms::Terms,
     time::Timestamp,
 };
 
-use self::changes::Effect;
+use self::{
+    changes::Effect,
+    limits::{above_cap, answer_by, collect_by, ready_by, too_long},
+};
 use super::{Fact, Oracle, StockState};
-
-const DAY: i64 = 86_400_000_000;
 
 /// Everything that was ever promised, in its present state.
 #[derive(Clone, Debug, Default)]
@@ -81,36 +82,6 @@ fn finish_if_done(promise: &mut Reservation) {
     if promise.state == State::Expired && promise.lines.iter().all(|line| aside(line) == 0) {
         promise.state = State::Collected;
     }
-}
-
-fn too_long(terms: &Terms, ttl: Option<i64>, hold: bool) -> Option<Refusal> {
-    let Policy { hold_ttl_max, reservation_ttl_max, .. } = *terms.policy;
-    let longest = if hold { hold_ttl_max } else { reservation_ttl_max };
-    let too_long = ttl.is_some_and(|ttl| ttl > longest);
-    too_long.then(|| Refusal::TtlExceeded { ttl_max_ms: longest / 1_000 })
-}
-
-fn above_cap(terms: &Terms, lines: &[Wanted]) -> Option<Refusal> {
-    let units_max = terms.policy.units_per_order_max;
-    let above = lines.iter().find(|line| units_max != 0 && line.quantity > units_max)?;
-    Some(Refusal::UnitsPerOrderExceeded { sku: above.sku.clone(), units_max })
-}
-
-/// Of a location that never closes, in UTC.
-fn ready_by(terms: &Terms, now: Timestamp) -> Timestamp {
-    Timestamp(now.0 + terms.preparation)
-}
-
-fn collect_by(terms: &Terms, now: Timestamp, settlement: Settlement) -> Timestamp {
-    let days = match settlement {
-        Settlement::PaidOnline => terms.policy.collect_days_paid_online,
-        Settlement::PayInStore => terms.policy.collect_days_pay_in_store,
-    };
-    Timestamp((ready_by(terms, now).0 / DAY + 1 + i64::from(days)) * DAY)
-}
-
-fn answer_by(terms: &Terms, now: Timestamp) -> Option<Timestamp> {
-    terms.policy.answer_timeout.map(|timeout| Timestamp(now.0 + timeout))
 }
 
 impl Oracle {

@@ -9,8 +9,11 @@ use stockroom::stock::{
 };
 
 use super::{
-    Oracle, above_cap, answer_by, collect_by, finish_if_done, is_open, line_of, new_id, ready_by,
-    store::start_picking, too_long, wrong_state,
+    Oracle, finish_if_done, is_open,
+    limits::{above_cap, answer_by, collect_by, ready_by, too_long},
+    line_of, new_id,
+    store::start_picking,
+    wrong_state,
 };
 
 /// What a step left behind.
