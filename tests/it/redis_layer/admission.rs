@@ -141,7 +141,8 @@ async fn a_converted_hold_brings_its_quantity() {
     assert!(layer.settle(mine, effects).await);
     assert!(matches!(layer.status(id(1)).await, KnownHold::Here(_, HoldStatus::Consumed)));
     layer.assert_clean().await;
-    assert_eq!(layer.admit(token(), &[own]).await.verdicts, [short(1, 0)], "it brings no more");
+    let judged = layer.admit(token(), &[own, claim(&ten)]).await;
+    assert_eq!(judged.verdicts, [Verdict::Unknown, short(1, 0)], "the ledger says who consumed it");
 }
 
 #[tokio::test]
