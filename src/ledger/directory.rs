@@ -8,6 +8,7 @@ mod known;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use sqlx::{PgConnection, PgPool};
+use tokio::sync::Mutex;
 
 pub use crate::ledger::directory::known::{Known, KnownChannel, KnownItem, KnownLocation};
 use crate::{
@@ -23,11 +24,13 @@ use crate::{
 pub struct Directory {
     pool: PgPool,
     known: Arc<RwLock<Known>>,
+    /// Hundreds of calls that meet the same new channel at once must not take a connection each.
+    lookup: Arc<Mutex<()>>,
 }
 
 impl Directory {
     pub(crate) fn new(pool: PgPool) -> Directory {
-        Directory { pool, known: Arc::default() }
+        Directory { pool, known: Arc::default(), lookup: Arc::default() }
     }
 
     /// What is known, for as long as the guard lives; not to be held across a wait.
@@ -40,7 +43,15 @@ impl Directory {
     /// # Errors
     /// The database is away.
     pub async fn find_locations(&self, location_ids: &[&str]) -> Result<(), Fault> {
-        self.learn_locations(LocationRow::named(&self.pool, location_ids).await?);
+        let _one_at_a_time = self.lookup.lock().await;
+        let unknown: Vec<_> = {
+            let known = self.known();
+            let ids = location_ids.iter().copied();
+            ids.filter(|id| known.place(id).is_none()).collect()
+        };
+        if !unknown.is_empty() {
+            self.learn_locations(LocationRow::named(&self.pool, &unknown).await?);
+        }
         Ok(())
     }
 
@@ -59,7 +70,15 @@ impl Directory {
     /// # Errors
     /// The database is away.
     pub async fn find_channels(&self, channel_ids: &[&str]) -> Result<(), Fault> {
-        self.learn_channels(PolicyRow::named(&self.pool, channel_ids).await?);
+        let _one_at_a_time = self.lookup.lock().await;
+        let unknown: Vec<_> = {
+            let known = self.known();
+            let ids = channel_ids.iter().copied();
+            ids.filter(|id| known.channel(id).is_none()).collect()
+        };
+        if !unknown.is_empty() {
+            self.learn_channels(PolicyRow::named(&self.pool, &unknown).await?);
+        }
         Ok(())
     }
 

@@ -240,7 +240,9 @@ impl Writer {
             ttl_ms: millis(asked.ttl.unwrap_or(asked.terms.policy.hold_ttl_default)),
             trust: self.trust(),
         };
-        self.availability.hold(request).await.ok()
+        let answer = self.availability.hold(request).await.ok()?;
+        // What nobody asked for cannot have been granted: then nothing of the answer is worth anything.
+        asked.could_be_granted(&answer).then_some(answer)
     }
 
     async fn replace_in_redis(&self, ask: &Ask, asked: &Asked) -> Result<Replaced, Fault> {
@@ -324,6 +326,15 @@ impl Asked {
         }
         self.terms.check_ttl(self.ttl, true)?;
         self.terms.check_cap(&self.lines)
+    }
+
+    /// Whether an answer grants no more than was asked for.
+    fn could_be_granted(&self, answer: &HoldAnswer) -> bool {
+        let (HoldAnswer::Granted(hold) | HoldAnswer::Replayed(hold)) = answer else { return true };
+        hold.lines.iter().all(|granted| {
+            let mut asked = self.lines.iter();
+            asked.any(|line| line.item == granted.item && line.quantity >= granted.quantity)
+        })
     }
 
     /// Whether Redis can have heard of every item.
