@@ -1,6 +1,8 @@
 //! Holds: taken in Redis, and in the ledger where Redis cannot say anything.
 
-use std::{sync::Arc, time::Duration};
+mod asked;
+
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -9,25 +11,24 @@ use crate::{
         Trust,
         fault::Fault,
         hold::{
-            ExtendRequest, Extended, Hold, HoldAnswer, HoldRequest, HoldStatus, KnownHold,
-            Released, Wanted,
+            ExtendRequest, Extended, Hold, HoldAnswer, HoldRequest, HoldStatus, KnownHold, Released,
         },
         replace::{ReplaceRequest, Replaced},
     },
     stock::{
         hash::{Digest, StableHash},
         hold::HoldId,
-        ids::{ChannelNo, ItemNo, Partition},
+        ids::{ItemNo, Partition},
         movement::Command,
-        refusal::{Refusal, Short},
+        refusal::Refusal,
         reservation::{Reservation, Settlement},
         step::{self, Action, Change, Create, Step, Target},
-        terms::Terms,
         time::{Micros, Timestamp},
     },
     writer::{
         Failure, Writer,
         admit::{AGE_US_MAX, CONTENDED_PAUSE},
+        hold::asked::Asked,
         patience::LATE_PAUSE,
         request::{Ask, Denial, NewPromise, Stepped, fingerprint_of_hold, leave_out_unheard},
     },
@@ -44,18 +45,6 @@ pub struct Held {
     pub expires_at: Timestamp,
     /// Whether the ledger keeps it, on a standby too; `None`: Redis does.
     pub ledger: Option<bool>,
-}
-
-/// A hold that is asked for, with everything that both stores need.
-struct Asked {
-    id: HoldId,
-    lines: Vec<step::Wanted>,
-    per_line: bool,
-    ttl: Option<Micros>,
-    channel: Option<ChannelNo>,
-    customer_ref: String,
-    terms: Arc<Terms>,
-    fingerprint: i64,
 }
 
 impl Writer {
@@ -316,60 +305,6 @@ impl Writer {
 
     fn trust(&self) -> Trust {
         Trust { epoch: self.stores.epoch(), age_us_max: AGE_US_MAX }
-    }
-}
-
-impl Asked {
-    fn check(&self) -> Result<(), Refusal> {
-        if self.lines.iter().any(|line| !line.stock_item) {
-            return Err(Refusal::NotAStockItem);
-        }
-        self.terms.check_ttl(self.ttl, true)?;
-        self.terms.check_cap(&self.lines)
-    }
-
-    /// Whether an answer grants no more than was asked for.
-    fn could_be_granted(&self, answer: &HoldAnswer) -> bool {
-        let (HoldAnswer::Granted(hold) | HoldAnswer::Replayed(hold)) = answer else { return true };
-        hold.lines.iter().all(|granted| {
-            let mut asked = self.lines.iter();
-            asked.any(|line| line.item == granted.item && line.quantity >= granted.quantity)
-        })
-    }
-
-    /// Whether Redis can have heard of every item.
-    fn is_known(&self) -> bool {
-        !self.lines.iter().any(|line| line.item.is_provisional())
-    }
-
-    fn wanted(&self) -> Vec<Wanted> {
-        let buffer = self.terms.policy.buffer;
-        let wanted =
-            |line: &step::Wanted| Wanted { item: line.item, quantity: line.quantity, buffer };
-        self.lines.iter().map(wanted).collect()
-    }
-
-    fn answered(&self, answer: HoldAnswer) -> Result<Held, Denial> {
-        match answer {
-            HoldAnswer::Granted(hold) | HoldAnswer::Replayed(hold) => Ok(hold.into()),
-            HoldAnswer::KeyReused => Err(Refusal::KeyReused { field: "request" }.into()),
-            HoldAnswer::Short { lines, checkpoint } => {
-                let short = self.lines.iter().filter_map(|line| {
-                    let short = lines.iter().find(|short| short.key.item == line.item)?;
-                    Some(Short {
-                        sku: line.sku.clone(),
-                        wanted: line.quantity,
-                        available: short.available,
-                        version: checkpoint.seq,
-                    })
-                });
-                Err(Refusal::InsufficientStock { short: short.collect() }.into())
-            }
-            // The callers have dealt with these.
-            HoldAnswer::Contended | HoldAnswer::InLedger | HoldAnswer::Unusable(_) => {
-                Err(Failure::Broken.into())
-            }
-        }
     }
 }
 

@@ -1,0 +1,82 @@
+//! A hold that is asked for, and what Redis answers.
+
+use std::sync::Arc;
+
+use crate::{
+    availability::hold::{HoldAnswer, Wanted},
+    stock::{
+        hold::HoldId,
+        ids::ChannelNo,
+        refusal::{Refusal, Short},
+        step,
+        terms::Terms,
+        time::Micros,
+    },
+    writer::{Failure, hold::Held, request::Denial},
+};
+
+/// A hold that is asked for, with everything that both stores need.
+pub(super) struct Asked {
+    pub id: HoldId,
+    pub lines: Vec<step::Wanted>,
+    pub per_line: bool,
+    pub ttl: Option<Micros>,
+    pub channel: Option<ChannelNo>,
+    pub customer_ref: String,
+    pub terms: Arc<Terms>,
+    pub fingerprint: i64,
+}
+
+impl Asked {
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        if self.lines.iter().any(|line| !line.stock_item) {
+            return Err(Refusal::NotAStockItem);
+        }
+        self.terms.check_ttl(self.ttl, true)?;
+        self.terms.check_cap(&self.lines)
+    }
+
+    /// Whether an answer grants no more than was asked for.
+    pub(super) fn could_be_granted(&self, answer: &HoldAnswer) -> bool {
+        let (HoldAnswer::Granted(hold) | HoldAnswer::Replayed(hold)) = answer else { return true };
+        hold.lines.iter().all(|granted| {
+            let mut asked = self.lines.iter();
+            asked.any(|line| line.item == granted.item && line.quantity >= granted.quantity)
+        })
+    }
+
+    /// Whether Redis can have heard of every item.
+    pub(super) fn is_known(&self) -> bool {
+        !self.lines.iter().any(|line| line.item.is_provisional())
+    }
+
+    pub(super) fn wanted(&self) -> Vec<Wanted> {
+        let buffer = self.terms.policy.buffer;
+        let wanted =
+            |line: &step::Wanted| Wanted { item: line.item, quantity: line.quantity, buffer };
+        self.lines.iter().map(wanted).collect()
+    }
+
+    pub(super) fn answered(&self, answer: HoldAnswer) -> Result<Held, Denial> {
+        match answer {
+            HoldAnswer::Granted(hold) | HoldAnswer::Replayed(hold) => Ok(hold.into()),
+            HoldAnswer::KeyReused => Err(Refusal::KeyReused { field: "request" }.into()),
+            HoldAnswer::Short { lines, checkpoint } => {
+                let short = self.lines.iter().filter_map(|line| {
+                    let short = lines.iter().find(|short| short.key.item == line.item)?;
+                    Some(Short {
+                        sku: line.sku.clone(),
+                        wanted: line.quantity,
+                        available: short.available,
+                        version: checkpoint.seq,
+                    })
+                });
+                Err(Refusal::InsufficientStock { short: short.collect() }.into())
+            }
+            // The callers have dealt with these.
+            HoldAnswer::Contended | HoldAnswer::InLedger | HoldAnswer::Unusable(_) => {
+                Err(Failure::Broken.into())
+            }
+        }
+    }
+}
