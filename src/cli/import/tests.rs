@@ -257,6 +257,11 @@ fn the_command_line_is_read() {
     assert_eq!(args.options.opening, OpeningRule::Minimal);
     assert!(matches!(args.file, ImportFile::Csv { source, .. } if source == "till"));
     assert!(parse("completejourney transactions products").is_ok());
+    let orders = "completejourney t p --click-and-collect";
+    assert!(parse(&format!("{orders} --compress 604800 --stock-percent 90")).is_ok());
+    for wrong in ["--shuffle 1", "--duplicate 5", "--compress 604801", "--stock-percent 101"] {
+        assert!(parse(&format!("{orders} {wrong}")).is_err(), "{wrong}");
+    }
     for wrong in ["uci", "uci f --duplicate 101", "uci f --retry-for soon", "uci f --streams 0"] {
         assert!(parse(wrong).is_err(), "{wrong}");
     }

@@ -263,3 +263,77 @@ fn errands(order: &Order) -> Vec<(u32, i64, What)> {
         ],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cli::import::completejourney;
+
+    const PRODUCTS: &str = "product_id,department,product_category,product_type
+1,GROCERY,A,A\n2,GROCERY,A,A\n9,FUEL,A,A\n";
+
+    fn lines(rows: &str) -> Arc<dyn Lines> {
+        let header = "household_id,store_id,basket_id,product_id,quantity,ts\n";
+        let text = format!("{header}{rows}");
+        completejourney::read(text.as_bytes(), PRODUCTS.as_bytes()).unwrap().lines
+    }
+
+    fn whats(agenda: &Agenda) -> Vec<(usize, usize, What)> {
+        agenda.errands.iter().map(|e| (e.sales_before, e.order, e.what)).collect()
+    }
+
+    #[test]
+    fn a_shop_does_everything_in_the_order_of_its_time() {
+        // A move, a sale between its reservation and its picking, a no-show, and where the mover
+        // buys next.
+        let lines = lines(
+            "1,A,140,1,3,2017-01-01T10:00:00\n1,A,140,9,3,2017-01-01T10:00:00
+2,A,141,1,1,2017-01-01T08:45:00\n3,A,210,2,1,2017-01-01T10:20:00
+1,B,142,2,1,2017-01-02T10:00:00\n",
+        );
+        let plan = Plan::new(lines.as_ref());
+        assert_eq!(plan.orders.len(), 2);
+        assert_eq!((plan.orders[0].fate, plan.orders[0].other), (Fate::Move, 1));
+        assert_eq!(plan.orders[0].lines, [0], "no stock is kept of fuel");
+        assert_eq!(
+            whats(&plan.agendas[0]),
+            [
+                (0, 0, What::Reserve),
+                (0, 1, What::Reserve),
+                (0, 0, What::Move),
+                (1, 0, What::Pick),
+                (1, 1, What::Pick),
+                (1, 0, What::HandOver),
+                (2, 1, What::Shelve),
+            ]
+        );
+        assert_eq!(plan.agendas[0].sales, [2, 1]);
+        let other = [(0, 0, What::AwaitMove), (0, 0, What::Pick), (0, 0, What::HandOver)];
+        assert_eq!(whats(&plan.agendas[1]), other);
+        let units = |shop| {
+            let of_shop = |effect: &Effect| effect.position == (shop, 0);
+            plan.effects(lines.as_ref()).filter(of_shop).map(|effect| effect.sold).sum::<i64>()
+        };
+        assert_eq!((units(0), units(1)), (3 + 1, 3), "where it is promised, and where it ends");
+    }
+
+    #[test]
+    fn what_has_no_other_shop_to_go_to_stays() {
+        let baskets = "1,A,140,1,1,2017-01-01T10:00:00\n1,A,150,1,1,2017-01-01T12:00:00\n";
+        let plan = Plan::new(lines(baskets).as_ref());
+        assert_eq!(plan.orders.iter().map(|o| o.fate).collect::<Vec<_>>(), [Fate::Collect; 2]);
+        let plan = Plan::new(lines(&format!("{baskets}2,B,1,1,1,2017-01-01T12:00:00\n")).as_ref());
+        let fates: Vec<_> = plan.orders.iter().map(|o| o.fate).collect();
+        assert_eq!(fates, [Fate::Collect, Fate::Return], "a return needs no household");
+        assert_eq!(plan.orders[1].other, 1);
+    }
+
+    #[test]
+    fn a_basket_of_nothing_that_is_kept_is_no_order() {
+        let plan = Plan::new(lines("1,A,100,9,3,2017-01-01T10:00:00\n").as_ref());
+        assert!(plan.orders.is_empty());
+        assert_eq!(plan.agendas[0].sales, [0]);
+    }
+}
