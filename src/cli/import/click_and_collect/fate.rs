@@ -47,6 +47,8 @@ pub(super) enum Became {
     CancelledLate,
     /// Expired before the shop did its part: the server was away or too slow.
     Lapsed,
+    /// The same, after one unit was not found.
+    LapsedShort,
 }
 
 impl Fate {
@@ -66,7 +68,7 @@ impl Fate {
 
 impl Became {
     /// All, in the order of the table.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Refused,
         Self::Collected,
         Self::CollectedShort,
@@ -79,6 +81,7 @@ impl Became {
         Self::CancelledLate,
         Self::NothingFound,
         Self::Lapsed,
+        Self::LapsedShort,
     ];
 
     /// For programs.
@@ -96,6 +99,7 @@ impl Became {
             Self::CancelledEarly => "cancelled_early",
             Self::CancelledLate => "cancelled_late",
             Self::Lapsed => "lapsed",
+            Self::LapsedShort => "lapsed_short",
         }
     }
 
@@ -114,6 +118,7 @@ impl Became {
             Self::CancelledEarly => "cancelled before it was picked",
             Self::CancelledLate => "cancelled when ready, back on the shelf",
             Self::Lapsed => "expired before it was ready",
+            Self::LapsedShort => "expired before it was ready, one unit short",
         }
     }
 
@@ -127,6 +132,7 @@ impl Became {
             | Self::Sold
             | Self::Returned => (units, 0),
             Self::CollectedShort | Self::NothingFound => (units - orders, orders),
+            Self::LapsedShort => (0, orders),
             _ => (0, 0),
         }
     }

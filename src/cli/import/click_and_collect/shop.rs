@@ -167,9 +167,14 @@ impl<'a> Shop<'a> {
                 Answer::Short | Answer::WrongState => return self.lapsed(order, &promise).await,
             }
         }
-        match calls.mark_ready(self.number, basket, &promise).await? {
-            Answer::Done(_) => Ok(Stage::Promised(promise)),
-            Answer::Short | Answer::WrongState => self.lapsed(order, &promise).await,
+        let ready = calls.mark_ready(self.number, basket, &promise).await?;
+        match (ready, order.fate) {
+            (Answer::Done(_), _) => Ok(Stage::Promised(promise)),
+            (_, Fate::ShortPick) => {
+                self.lapsed(order, &promise).await?;
+                Ok(Stage::Done(Became::LapsedShort))
+            }
+            _ => self.lapsed(order, &promise).await,
         }
     }
 
