@@ -94,6 +94,7 @@ pub(super) async fn admit(
         return (judgements, None);
     };
     let Judged { checkpoint, at, verdicts } = judged;
+    let took = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Fits { .. }));
     for (&(index, number), verdict) in owners.iter().zip(verdicts) {
         let step = commands.get_mut(index).and_then(|command| command.steps_mut().get_mut(number));
         let (Some(step), Some(judgement)) = (step, judgements.get_mut(index)) else { continue };
@@ -110,7 +111,8 @@ pub(super) async fn admit(
             }
         });
     }
-    (judgements, Some(Admitted { token, at }))
+    // A token that took nothing need not be given back.
+    (judgements, took.then_some(Admitted { token, at }))
 }
 
 /// What Redis says, if it can.

@@ -106,13 +106,18 @@ struct Serving {
     contended: Vec<Job>,
     /// What is told of batches that nobody waits for.
     settling: Option<JoinHandle<()>>,
+    /// The last batch that claimed anything, as long as Redis was not told of it.
+    unsettled: Option<Unsettled>,
 }
+
+/// What a batch did, and what it holds in Redis.
+type Unsettled = (Option<Effect>, Option<Admitted>);
 
 impl Lane {
     pub(super) fn start(stores: Stores, partition: Partition) -> Lane {
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
-        let (contended, settling) = (Vec::new(), None);
-        let serving = Serving { stores, partition, jobs, contended, settling };
+        let (contended, settling, unsettled) = (Vec::new(), None, None);
+        let serving = Serving { stores, partition, jobs, contended, settling, unsettled };
         tokio::spawn(serving.run());
         Lane { queue }
     }
@@ -148,15 +153,29 @@ impl Serving {
                 false => run(&self.stores, &[self.partition], batch).await,
             };
             let effect = effects.into_iter().find(|effect| effect.partition == self.partition);
-            self.settle(effect, admitted).await;
+            match admitted {
+                Some(_) => self.unsettled = Some((effect, admitted)),
+                None => self.tell(effect),
+            }
         }
     }
 
     /// Everything that is waiting, up to a bound. `None`: nothing will ever come.
     async fn gather(&mut self) -> Option<Vec<Job>> {
+        if !self.contended.is_empty() {
+            // What they wait for may be what the last batch took.
+            self.settle_last().await;
+        }
         let mut batch = std::mem::take(&mut self.contended);
         if batch.is_empty() {
-            batch.push(self.jobs.recv().await?);
+            let first = match self.jobs.try_recv() {
+                Ok(first) => first,
+                Err(_) => {
+                    self.settle_last().await;
+                    self.jobs.recv().await?
+                }
+            };
+            batch.push(first);
         } else if let Ok(first) = tokio::time::timeout(CONTENDED_PAUSE, self.jobs.recv()).await {
             batch.push(first?);
         }
@@ -170,14 +189,16 @@ impl Serving {
     }
 
     /// Takes out of a batch what Redis says cannot be granted, which is answered, or not yet, which
-    /// waits.
+    /// waits. Tells of the batch before in the same round trip, and first.
     async fn admit(&mut self, batch: &mut Vec<Job>) -> Option<Admitted> {
         // Only requests claim anything, and each comes alone.
         let claiming = |job: &&mut Job| job.commands.len() == 1;
         let mut commands: Vec<_> = batch.iter_mut().filter(claiming).collect();
         let mut commands: Vec<_> =
             commands.iter_mut().flat_map(|job| job.commands.iter_mut()).collect();
-        let (mut judgements, admitted) = admit(&self.stores, self.partition, &mut commands).await;
+        let last = settle_all(self.stores.clone(), self.partition, self.unsettled.take());
+        let judged = admit(&self.stores, self.partition, &mut commands);
+        let ((), (mut judgements, admitted)) = tokio::join!(biased; last, judged);
         let known = admit::known(&self.stores.ledger, self.partition, &commands, &judgements).await;
         for (command, judgement) in commands.iter().zip(&mut judgements) {
             if matches!(judgement, Judgement::Short(_)) && known.covers(command) {
@@ -202,23 +223,29 @@ impl Serving {
         admitted
     }
 
-    /// Whatever claimed is settled before the next batch asks; what nobody waits for is told beside it.
-    async fn settle(&mut self, effect: Option<Effect>, admitted: Option<Admitted>) {
-        let (availability, partition) = (self.stores.availability.clone(), self.partition);
-        if admitted.is_some() {
-            if !settle(&availability, partition, effect.as_ref(), admitted).await {
-                self.stores.committed.notify_one();
-            }
-        } else if self.settling.as_ref().is_none_or(JoinHandle::is_finished) {
-            let committed = Arc::clone(&self.stores.committed);
-            self.settling = Some(tokio::spawn(async move {
-                if !settle(&availability, partition, effect.as_ref(), None).await {
-                    committed.notify_one();
-                }
-            }));
+    /// Tells of the last batch that claimed anything, so that the next one does not wait for what it
+    /// took.
+    async fn settle_last(&mut self) {
+        let last = self.unsettled.take();
+        settle_all(self.stores.clone(), self.partition, last).await;
+    }
+
+    /// Tells of a batch that nobody waits for, beside the next one.
+    fn tell(&mut self, effect: Option<Effect>) {
+        if self.settling.as_ref().is_none_or(JoinHandle::is_finished) {
+            let last = settle_all(self.stores.clone(), self.partition, Some((effect, None)));
+            self.settling = Some(tokio::spawn(last));
         } else {
             self.stores.committed.notify_one();
         }
+    }
+}
+
+/// Tells Redis of a batch; what it could not be told of the feed projects.
+async fn settle_all(stores: Stores, partition: Partition, batch: Option<Unsettled>) {
+    let Some((effect, admitted)) = batch else { return };
+    if !settle(&stores.availability, partition, effect.as_ref(), admitted).await {
+        stores.committed.notify_one();
     }
 }
 

@@ -264,6 +264,15 @@ pub fn connect(address: SocketAddr) -> Connection {
 /// Looks again and again until there is something to see.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
+    look: impl FnMut() -> F,
+) -> T {
+    eventually_within(PATIENCE, what, look).await
+}
+
+/// The same for what takes its time.
+pub async fn eventually_within<T, F: Future<Output = Option<T>>>(
+    patience: Duration,
+    what: &str,
     mut look: impl FnMut() -> F,
 ) -> T {
     let seen = async {
@@ -274,6 +283,6 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let seen = tokio::time::timeout(PATIENCE, seen).await;
+    let seen = tokio::time::timeout(patience, seen).await;
     seen.unwrap_or_else(|_| panic!("never came: {what}"))
 }
