@@ -1,8 +1,9 @@
 //! The lanes: every write joins the queue of its partition and is committed together with what waits
 //! beside it. The only code that writes.
 //!
-//! Read [`Writer::record`], which is the path of a movement; `resolve` (names to numbers), `lane` (the
-//! queue of a partition) and `execute` (one batch, until its outcome is known).
+//! Read [`Writer::record`], which is the path of a movement, and [`request`], that of a reservation;
+//! `resolve` (names to numbers), `lane` (the queue of a partition), `admit` and `settle` (Redis before
+//! and after a batch) and `execute` (one batch, until its outcome is known).
 
 mod admit;
 mod execute;
@@ -54,8 +55,6 @@ pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
 /// Writes to the ledger. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Writer {
-    ledger: Ledger,
-    availability: Availability,
     stores: Stores,
     reads: Reads,
     lanes: Arc<FxHashMap<Partition, Lane>>,
@@ -160,9 +159,7 @@ impl Writer {
             wide: Arc::new(Semaphore::new(WIDE_BATCHES_MAX)),
             resume_points: ResumePoints::start(ledger.clone()),
             pickup_secret: PickupSecret::new(&ledger.pickup_secret().await?),
-            reads: Reads::new(ledger.clone(), availability.clone()),
-            ledger,
-            availability,
+            reads: Reads::new(ledger, availability),
             stores,
         })
     }

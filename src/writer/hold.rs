@@ -129,7 +129,7 @@ impl Writer {
                 Ok(Replaced::Answer(HoldAnswer::Unusable(_))) => {
                     // Redis has it and cannot judge it: the ledger takes its place under its name.
                     let held = self.hold_in_ledger(&ask, asked).await?;
-                    let _ = self.availability.release(id).await;
+                    let _ = self.stores.availability.release(id).await;
                     return Ok(held);
                 }
                 Ok(Replaced::Answer(HoldAnswer::InLedger) | Replaced::Unknown) | Err(_) => {
@@ -154,7 +154,7 @@ impl Writer {
         let fingerprint = hash.finish_i64();
         let request = Digest::of_request(&ask.caller, &ask.request_id);
         let request = ExtendRequest { id, request, fingerprint, ttl_ms: millis(ttl) };
-        match self.availability.extend(request).await {
+        match self.stores.availability.extend(request).await {
             Ok(Extended::Until(hold)) => return Ok(hold.into()),
             Ok(Extended::KeyReused) => return Err(Refusal::KeyReused { field: "request" }.into()),
             Ok(Extended::InUse) => return Err(Refusal::HoldInUse.into()),
@@ -171,7 +171,7 @@ impl Writer {
     /// As [`Writer::hold`].
     pub async fn release_hold(&self, ask: Ask, id: HoldId) -> Result<(), Denial> {
         self.check_hold(id)?;
-        match self.availability.release(id).await {
+        match self.stores.availability.release(id).await {
             Ok(Released::Now | Released::Already(_)) => return Ok(()),
             Ok(Released::InUse) => return Err(Refusal::HoldInUse.into()),
             Ok(Released::InLedger | Released::Unknown) | Err(_) => {}
@@ -185,12 +185,12 @@ impl Writer {
     /// What a hold promises, or promised, as far as anybody knows; empty: nobody does.
     pub(super) async fn lines_of(&self, id: HoldId) -> Result<Vec<step::Wanted>, Denial> {
         self.check_hold(id)?;
-        let lines: Vec<_> = match self.availability.get(id).await {
+        let lines: Vec<_> = match self.stores.availability.get(id).await {
             Ok(KnownHold::Here(hold, _)) => {
                 hold.lines.iter().map(|line| (line.item, line.quantity)).collect()
             }
             _ => {
-                let hold = self.ledger.ledger_hold(&id).await?;
+                let hold = self.stores.ledger.ledger_hold(&id).await?;
                 let lines = hold.into_iter().flat_map(|hold| hold.lines);
                 lines.map(|line| (line.item, line.quantity)).collect()
             }
@@ -201,20 +201,20 @@ impl Writer {
     /// What the rules forbid now may have been granted before they changed: then it is answered as it
     /// was then.
     async fn held_before(&self, ask: &Ask, asked: Asked, refusal: Refusal) -> Result<Held, Denial> {
-        if let Ok(KnownHold::Here(..)) = self.availability.get(asked.id).await {
+        if let Ok(KnownHold::Here(..)) = self.stores.availability.get(asked.id).await {
             return match self.hold_in_redis(&asked).await {
                 Some(answer @ (HoldAnswer::Replayed(_) | HoldAnswer::KeyReused)) => {
                     asked.answered(answer)
                 }
                 Some(HoldAnswer::Granted(_)) => {
                     // It was forgotten in this very moment.
-                    let _ = self.availability.release(asked.id).await;
+                    let _ = self.stores.availability.release(asked.id).await;
                     Err(refusal.into())
                 }
                 _ => Err(refusal.into()),
             };
         }
-        match self.ledger.ledger_hold(&asked.id).await? {
+        match self.stores.ledger.ledger_hold(&asked.id).await? {
             Some(_) => self.hold_in_ledger(ask, asked).await,
             None => Err(refusal.into()),
         }
@@ -229,7 +229,7 @@ impl Writer {
             ttl_ms: millis(asked.ttl.unwrap_or(asked.terms.policy.hold_ttl_default)),
             trust: self.trust(),
         };
-        let answer = self.availability.hold(request).await.ok()?;
+        let answer = self.stores.availability.hold(request).await.ok()?;
         // What nobody asked for cannot have been granted: then nothing of the answer is worth anything.
         asked.could_be_granted(&answer).then_some(answer)
     }
@@ -244,7 +244,7 @@ impl Writer {
             ttl_ms: asked.ttl.map(millis),
             trust: self.trust(),
         };
-        self.availability.replace(request).await
+        self.stores.availability.replace(request).await
     }
 
     async fn hold_in_ledger(&self, ask: &Ask, asked: Asked) -> Result<Held, Denial> {

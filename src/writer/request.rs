@@ -248,7 +248,7 @@ impl Writer {
     ) -> Result<Step, Denial> {
         Ok(Step {
             request_id: ask.request_id.clone(),
-            caller: self.ledger.directory().source(&ask.caller).await?,
+            caller: self.stores.ledger.directory().source(&ask.caller).await?,
             digest: Digest::of_request(&ask.caller, &ask.request_id),
             fingerprint,
             actor: ask.actor.clone(),
@@ -338,7 +338,7 @@ impl Writer {
         let (mut been, mut before) = (Vec::new(), reservation.predecessor);
         while let Some(id) = before.filter(|id| !been.contains(&id.place)) {
             been.push(id.place);
-            before = self.ledger.reservation(&id).await?.and_then(|found| found.predecessor);
+            before = self.stores.ledger.reservation(&id).await?.and_then(|found| found.predecessor);
         }
         Ok(been)
     }

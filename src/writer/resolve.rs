@@ -1,6 +1,6 @@
 //! Names to numbers: what must be known of a movement before its partition can decide on it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, hash_map::Entry};
 
 use crate::{
     availability::hold::{HoldStatus, KnownHold},
@@ -57,7 +57,7 @@ impl Writer {
         let good = || drafts.iter().zip(&checked).filter(|(_, checked)| checked.is_ok());
         self.find_names(|| good().map(|(draft, _)| draft)).await?;
         let sender = Sender {
-            source_no: self.ledger.directory().source(&source).await?,
+            source_no: self.stores.ledger.directory().source(&source).await?,
             clock_offset: sent_at.map_or(0, clock_offset),
             source,
             actor,
@@ -66,7 +66,7 @@ impl Writer {
         let mut answers: Vec<_> = drafts.iter().map(|_| None).collect();
         let mut movements = Vec::with_capacity(drafts.len());
         {
-            let known = self.ledger.directory().known();
+            let known = self.stores.ledger.directory().known();
             for (line, (draft, checked)) in drafts.into_iter().zip(checked).enumerate() {
                 let named = checked.and_then(|kind| Ok((kind, names(&known, &draft)?)));
                 match named {
@@ -82,9 +82,7 @@ impl Writer {
             }
         }
         originals.resolve_within(&mut movements, &sender.source);
-        for (_, movement) in &mut movements {
-            movement.hold_unknown = self.is_hold_unknown(movement).await;
-        }
+        self.find_holds(&mut movements).await;
         let commands = group(movements, &answers);
         Ok(Resolved { answers, commands })
     }
@@ -95,7 +93,7 @@ impl Writer {
         &self,
         drafts: impl Fn() -> I,
     ) -> Result<(), Fault> {
-        let directory = self.ledger.directory();
+        let directory = self.stores.ledger.directory();
         let unknown = |names: &dyn Fn(&'d Draft) -> [&'d str; 2], known: &dyn Fn(&str) -> bool| {
             let names = drafts().flat_map(names);
             let unknown = names.filter(|name| !name.is_empty() && !known(name));
@@ -118,17 +116,27 @@ impl Writer {
         if items.is_empty() { Ok(()) } else { directory.find_items(&items).await }
     }
 
-    /// Whether Redis is sure that the hold that a sale names promises nothing of its item.
-    async fn is_hold_unknown(&self, movement: &Movement) -> bool {
-        let Some(hold) = movement.hold().filter(|_| movement.reservation().is_none()) else {
-            return false;
-        };
-        match self.availability.get(hold).await {
-            Ok(KnownHold::Here(hold, HoldStatus::Live)) => {
-                !hold.lines.iter().any(|line| line.item == movement.item)
-            }
-            Ok(KnownHold::Here(..) | KnownHold::Unknown) => true,
-            Ok(KnownHold::InLedger) | Err(_) => false,
+    /// Marks sales whose hold, as Redis is sure, promises nothing of their item. A basket names one hold
+    /// on every line, so each is looked up once.
+    async fn find_holds(&self, movements: &mut [(usize, Movement)]) {
+        let named =
+            |movement: &Movement| movement.hold().filter(|_| movement.reservation().is_none());
+        let mut found = HashMap::new();
+        for (_, movement) in movements {
+            let Some(id) = named(movement) else { continue };
+            let hold = match found.entry(id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => {
+                    unknown.insert(self.stores.availability.get(id).await.ok())
+                }
+            };
+            movement.hold_unknown = match hold {
+                Some(KnownHold::Here(hold, HoldStatus::Live)) => {
+                    !hold.lines.iter().any(|line| line.item == movement.item)
+                }
+                Some(KnownHold::Here(..) | KnownHold::Unknown) => true,
+                Some(KnownHold::InLedger) | None => false,
+            };
         }
     }
 
@@ -140,7 +148,7 @@ impl Writer {
         let mut found: HashMap<Digest, Vec<FoundRequest>> = HashMap::new();
         if !digests.is_empty() {
             let digests: Vec<_> = digests.into_iter().collect();
-            for request in self.ledger.find_requests(&digests).await? {
+            for request in self.stores.ledger.find_requests(&digests).await? {
                 found.entry(request.digest).or_default().push(request);
             }
         }

@@ -60,14 +60,15 @@ impl Sweeper {
 async fn sweep_for_ever(writer: Writer, partition: Partition) {
     let mut in_doubt = false;
     loop {
-        let (now, due) = match writer.ledger.due(partition, micros(POLL_EVERY), DUE_MAX).await {
-            Ok(found) => found,
-            Err(fault) => {
-                tracing::debug!(fault = fault.chain(), "what is due could not be read");
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
+        let (now, due) =
+            match writer.stores.ledger.due(partition, micros(POLL_EVERY), DUE_MAX).await {
+                Ok(found) => found,
+                Err(fault) => {
+                    tracing::debug!(fault = fault.chain(), "what is due could not be read");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
         let difference = now.0 - jiff::Timestamp::now().as_microsecond();
         let doubtful = difference.abs() > CLOCK_DIFFERENCE_MAX;
         telemetry::clock_in_doubt(doubtful);
@@ -106,7 +107,7 @@ fn micros(duration: Duration) -> Micros {
 impl Writer {
     /// Ends everything that is due, as far as possible in one batch.
     async fn end(&self, due: &[Due]) -> Result<(), Denial> {
-        let caller = self.ledger.directory().source(SWEEPER).await?;
+        let caller = self.stores.ledger.directory().source(SWEEPER).await?;
         let mut commands = Vec::with_capacity(due.len());
         let mut ends = Vec::with_capacity(due.len());
         for due in due {

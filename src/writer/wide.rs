@@ -35,7 +35,9 @@ pub(super) async fn run(stores: &Stores, partitions: &[Partition], mut job: Job)
     for &partition in partitions {
         let effect = effects.iter().find(|effect| effect.partition == partition);
         let admitted = tokens.get(&partition).copied();
-        settle(&stores.availability, partition, effect, admitted).await;
+        if !settle(&stores.availability, partition, effect, admitted).await {
+            stores.committed.notify_one();
+        }
     }
 }
 

@@ -20,7 +20,7 @@ impl Writer {
         &self,
         location_id: &str,
     ) -> Result<Arc<KnownLocation>, Denial> {
-        let directory = self.ledger.directory();
+        let directory = self.stores.ledger.directory();
         let known = || directory.known().location(location_id).cloned();
         if let Some(found) = known() {
             return Ok(found);
@@ -38,7 +38,7 @@ impl Writer {
         if channel_id.is_empty() {
             return Ok(None);
         }
-        let directory = self.ledger.directory();
+        let directory = self.stores.ledger.directory();
         if let Some(found) = directory.known().channel(channel_id) {
             return Ok(Some(found));
         }
@@ -54,7 +54,7 @@ impl Writer {
         place: Place,
         channel: Option<ChannelNo>,
     ) -> Result<Arc<Terms>, Denial> {
-        let directory = self.ledger.directory();
+        let directory = self.stores.ledger.directory();
         if directory.known().location_of(place.location).is_none() {
             directory.find_numbered_locations(&[place.location]).await?;
         }
@@ -80,7 +80,7 @@ impl Writer {
         &self,
         lines: &[(ItemNo, i64)],
     ) -> Result<Vec<Wanted>, Denial> {
-        let directory = self.ledger.directory();
+        let directory = self.stores.ledger.directory();
         let items: Vec<_> = lines.iter().map(|(item, _)| *item).collect();
         if items.iter().any(|item| directory.known().sku_of(*item).is_none()) {
             directory.find_numbered_items(&items).await?;
@@ -102,7 +102,7 @@ impl Writer {
         place: Place,
     ) -> Result<(Reservation, Arc<Terms>), Denial> {
         let unknown = || Refusal::ReservationUnknown { reservation_id: id.to_string() };
-        let reservation = self.ledger.reservation(id).await?.ok_or_else(unknown)?;
+        let reservation = self.stores.ledger.reservation(id).await?.ok_or_else(unknown)?;
         let terms = self.terms(place, reservation.channel).await?;
         Ok((reservation, terms))
     }
@@ -112,7 +112,7 @@ impl Writer {
         &self,
         lines: &[(String, i64)],
     ) -> Result<Vec<Wanted>, Denial> {
-        let directory = self.ledger.directory();
+        let directory = self.stores.ledger.directory();
         let unknown: Vec<&str> = {
             let known = directory.known();
             let skus = lines.iter().map(|(sku, _)| &**sku);
