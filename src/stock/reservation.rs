@@ -77,6 +77,19 @@ pub enum CancelledBy {
     Store = 2,
 }
 
+/// What the store must do about a reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Pick it.
+    Pick,
+    /// Pick it at once: it was to be ready by now.
+    PickAtOnce,
+    /// Hand it over when the customer comes.
+    HandOver,
+    /// Return what is aside to the shelf.
+    Shelve,
+}
+
 /// A line. `collected + shelved <= picked <= quantity`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
@@ -246,6 +259,17 @@ impl Reservation {
     pub fn reserved(&self, item: ItemNo) -> i64 {
         let line = self.line(item).filter(|_| self.state.is_open());
         line.map_or(0, Line::unpicked)
+    }
+
+    /// What the store must do about it now; `None`: nothing any more.
+    pub fn task(&self, now: Timestamp) -> Option<Task> {
+        match self.state {
+            State::Reserved | State::Picking if self.ready_by < now => Some(Task::PickAtOnce),
+            State::Reserved | State::Picking => Some(Task::Pick),
+            State::Ready => Some(Task::HandOver),
+            _ if self.aside() > 0 => Some(Task::Shelve),
+            _ => None,
+        }
     }
 
     /// Units that are set aside for it.

@@ -18,7 +18,7 @@ use crate::{
     ledger::reservation::Moved,
     stock::{
         ids::{Place, Seq},
-        reservation::{Reservation, ReservationId, State},
+        reservation::{Reservation, ReservationId, Task},
         time::Timestamp,
     },
 };
@@ -34,7 +34,7 @@ struct Watcher {
     place: Place,
     answers: mpsc::Sender<Result<WatchReservationsResponse, Status>>,
     /// What was told last of everything that is on the list.
-    told: BTreeMap<ReservationId, (Seq, Timestamp, ReservationTask)>,
+    told: BTreeMap<ReservationId, (Seq, Timestamp, Task)>,
 }
 
 /// Why a stream ends.
@@ -145,7 +145,7 @@ impl Watcher {
         let overdue = self
             .told
             .iter()
-            .filter(|(_, (_, ready_by, task))| *task == ReservationTask::ToPick && *ready_by < now);
+            .filter(|(_, (_, ready_by, task))| *task == Task::Pick && *ready_by < now);
         let moved: Vec<_> = overdue.map(|(id, _)| *id).take(ITEMS_MAX as usize).collect();
         if moved.is_empty() {
             return Ok(());
@@ -160,26 +160,25 @@ impl Watcher {
         let mut items = Vec::with_capacity(reservations.len());
         let told = self.api.told(&reservations).await?;
         for (made, told) in reservations.iter().zip(told) {
-            let task = task(made, now);
+            let task = made.task(now);
             match task {
-                ReservationTask::Unspecified => self.told.remove(&made.id),
-                task => self.told.insert(made.id, (made.version, made.ready_by, task)),
+                None => self.told.remove(&made.id),
+                Some(task) => self.told.insert(made.id, (made.version, made.ready_by, task)),
             };
-            items.push(WorkItem { reservation: Some(told), task: task as i32 });
+            let task = task.map_or(ReservationTask::Unspecified, self::told) as i32;
+            items.push(WorkItem { reservation: Some(told), task });
         }
         let answer = Ok(WatchReservationsResponse { items, complete });
         self.answers.send(answer).await.map_err(|_| End::Quiet)
     }
 }
 
-/// What the store must do about a reservation.
-fn task(made: &Reservation, now: Timestamp) -> ReservationTask {
-    match made.state {
-        State::Reserved | State::Picking if made.ready_by < now => ReservationTask::Overdue,
-        State::Reserved | State::Picking => ReservationTask::ToPick,
-        State::Ready => ReservationTask::Ready,
-        _ if made.aside() > 0 => ReservationTask::ToShelve,
-        _ => ReservationTask::Unspecified,
+fn told(task: Task) -> ReservationTask {
+    match task {
+        Task::Pick => ReservationTask::ToPick,
+        Task::PickAtOnce => ReservationTask::Overdue,
+        Task::HandOver => ReservationTask::Ready,
+        Task::Shelve => ReservationTask::ToShelve,
     }
 }
 

@@ -1,7 +1,5 @@
 //! How late promises end, and that none ends early.
 
-use std::time::{Duration, Instant};
-
 use futures::future::join_all;
 use stockroom::api::proto::{
     CreateReservationRequest, ListReservationsRequest, Reservation, ReservationState,
@@ -28,22 +26,6 @@ async fn expired(server: &Server, location_id: &str) -> Vec<Reservation> {
     server.list(request).await.unwrap().reservations
 }
 
-/// The longest that one write of this server took while the others expired: what this machine adds, by
-/// whatever else it does, to the lateness of anything.
-async fn slowness_us(server: &Server, steady: &str) -> i64 {
-    let (begun, mut longest) = (Instant::now(), Duration::ZERO);
-    for number in 0.. {
-        let asked = Instant::now();
-        server.extend(&format!("steady-{number}"), steady, 3_600).await.unwrap();
-        longest = longest.max(asked.elapsed());
-        if begun.elapsed() > Duration::from_secs(3) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    longest.as_micros() as i64
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_200_reservations_none_ends_early_and_one_in_a_hundred_late() {
     let server = Server::start_honest().await;
@@ -59,11 +41,9 @@ async fn of_200_reservations_none_ends_early_and_one_in_a_hundred_late() {
         let ttl = Some(prost_types::Duration { seconds, nanos });
         server.create(CreateReservationRequest { ttl, ..request })
     };
-    let steady = server.reserve("steady", SHOPS[0], "jam", 1).await.unwrap().reservation_id;
     for made in join_all((0..RESERVATIONS).map(ask)).await {
         made.unwrap();
     }
-    let slowness_us = slowness_us(&server, &steady).await;
     let mut late_us = Vec::new();
     for shop in SHOPS {
         let ended = eventually("everything has ended", || async {
@@ -73,13 +53,12 @@ async fn of_200_reservations_none_ends_early_and_one_in_a_hundred_late() {
         .await;
         let late = |made: &Reservation| micros(made.changed_at) - micros(made.expires_at);
         late_us.extend(ended.iter().map(late));
-        let promised = if shop == SHOPS[0] { 1 } else { 0 };
-        assert_eq!(server.balances(shop, "jam").await, (100, 0, promised), "{shop}");
+        assert_eq!(server.balances(shop, "jam").await, (100, 0, 0), "{shop}");
     }
     late_us.sort_unstable();
     assert!(late_us[0] >= 0, "one ended {} us early", -late_us[0]);
     let p99 = late_us[RESERVATIONS * 99 / 100 - 1];
     let median = late_us[RESERVATIONS / 2];
-    println!("lateness: median {median} us, p99 {p99} us; the longest write took {slowness_us} us");
-    assert!(p99 <= LATE_US_MAX + slowness_us, "p99 of lateness is {p99} us, not {slowness_us}");
+    println!("lateness: median {median} us, p99 {p99} us");
+    assert!(p99 <= LATE_US_MAX, "p99 of lateness is {p99} us");
 }
