@@ -18,7 +18,7 @@ use crate::{
         wire::{duration_in, time_out},
     },
     availability::{explain::HeldUnits, hold::KnownHold},
-    ledger::directory::Known,
+    ledger::{directory::Known, reservation::PromiseOrder},
     reads::{Question, Stock},
     stock::{
         channel_policy::Policy,
@@ -83,7 +83,8 @@ impl AvailabilityService for Api {
         let question = Question { keys: &[key], own: None, seen: None, age_us_max: AGE_US_DEFAULT };
         let answer = self.reads.stock(question).await?;
         let stock = answer.stock.first().copied().unwrap_or_default();
-        let promises = self.ledger.promises(key, CAUSES_MAX as i64 + 1).await?;
+        let promises =
+            self.ledger.promises(key, PromiseOrder::LargestFirst, CAUSES_MAX as i64 + 1).await?;
         let holds = self.reads.availability().holds_of(key, CAUSES_MAX + 1).await;
         let position = self.ledger.positions(&[key]).await?.remove(&key).unwrap_or_default();
         let terms = vec![
@@ -207,7 +208,8 @@ impl Api {
         if shortfall <= 0 {
             return Ok(Vec::new());
         }
-        let newest = self.ledger.newest_promises(key, CAUSES_MAX as i64).await?;
+        let newest =
+            self.ledger.promises(key, PromiseOrder::NewestFirst, CAUSES_MAX as i64).await?;
         let newest = newest.iter().map(|made| (made, made.reserved(key.item)));
         let hit = policy::unserved(shortfall, newest);
         Ok(hit.into_iter().map(|(made, lacking)| promise(made, lacking)).collect())

@@ -6,7 +6,7 @@ mod row;
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
-pub use self::find::{Due, Filter, Moved};
+pub use self::find::{Due, Filter, Moved, PromiseOrder};
 use self::row::{ReservationRow, Row, assemble};
 use crate::{
     ledger::fault::Fault,

@@ -44,6 +44,15 @@ pub struct Due {
     pub at: Timestamp,
 }
 
+/// In which order the promises of a position are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PromiseOrder {
+    /// Those of most units first.
+    LargestFirst,
+    /// The last that was made first.
+    NewestFirst,
+}
+
 /// A reservation that took a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
@@ -270,13 +279,14 @@ impl Ledger {
         Ok([row.secret.into_bytes(), row.other_half.into_bytes()].concat())
     }
 
-    /// Promises of one position that count as reserved, largest first.
+    /// Promises of one position that count as reserved.
     ///
     /// # Errors
     /// The database is away.
     pub async fn promises(
         &self,
         position: PositionKey,
+        order: PromiseOrder,
         rows_max: i64,
     ) -> Result<Vec<Reservation>, Fault> {
         let mut reader = self.reader().await?;
@@ -285,44 +295,19 @@ impl Ledger {
              join reservation_line l on l.partition = $1 and l.no = r.no
              where r.partition = $1 and r.location = $2 and l.item = $3
                  and r.state in (1, 2, 3, 9) and l.quantity > l.picked
-             order by l.quantity - l.picked desc, r.no limit $4",
+             order by case when $4 then l.quantity - l.picked end desc, r.no desc limit $5",
             position.place.partition.0,
             position.place.location.0,
             position.item.0,
+            order == PromiseOrder::LargestFirst,
             rows_max,
         )
         .fetch_all(&mut *reader)
         .await
         .map_err(Fault::doing("find the promises of a position"))?;
-        by_number(&mut reader, position.place.partition, &numbers).await
-    }
-
-    /// The same, newest first.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn newest_promises(
-        &self,
-        position: PositionKey,
-        rows_max: i64,
-    ) -> Result<Vec<Reservation>, Fault> {
-        let mut reader = self.reader().await?;
-        let numbers = sqlx::query_scalar!(
-            "select r.no from reservation r
-             join reservation_line l on l.partition = $1 and l.no = r.no
-             where r.partition = $1 and r.location = $2 and l.item = $3
-                 and r.state in (1, 2, 3, 9) and l.quantity > l.picked
-             order by r.no desc limit $4",
-            position.place.partition.0,
-            position.place.location.0,
-            position.item.0,
-            rows_max,
-        )
-        .fetch_all(&mut *reader)
-        .await
-        .map_err(Fault::doing("find the newest promises of a position"))?;
         let mut found = by_number(&mut reader, position.place.partition, &numbers).await?;
-        found.reverse();
+        // They come back by number.
+        found.sort_by_key(|made| numbers.iter().position(|no| *no == made.id.no));
         Ok(found)
     }
 
