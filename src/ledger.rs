@@ -5,6 +5,7 @@
 //! the lock), [`directory`] (master data, cached), [`queries`], [`rejected`] and [`verify`].
 #![expect(clippy::disallowed_types, reason = "the one place that speaks SQL")]
 
+mod batch_rows;
 pub mod directory;
 mod entry_row;
 pub mod epoch;

@@ -4,12 +4,9 @@
 use sqlx::{Connection as _, PgConnection};
 
 use crate::{
-    ledger::{
-        Ledger,
-        fault::{Defect, Fault},
-        sql_time::At,
-    },
+    ledger::{Ledger, fault::Fault, load::open},
     stock::{
+        book::Needs,
         hash::StableHash,
         ids::{Partition, Seq},
         time::Timestamp,
@@ -105,10 +102,13 @@ pub(crate) async fn begin_epoch(
 ) -> Result<Option<i64>, Fault> {
     let begin = Fault::doing("begin to move the epoch");
     let mut transaction = connection.begin().await.map_err(begin)?;
-    let mut locked = Vec::new();
-    for partition in partitions(&mut transaction).await? {
-        locked.push(lock(&mut transaction, partition).await?);
+    let partitions = partitions(&mut transaction).await?;
+    for &partition in &partitions {
+        let lock = sqlx::AssertSqlSafe(lock_statement(partition));
+        let locking = sqlx::raw_sql(lock).execute(&mut *transaction).await;
+        locking.map_err(Fault::doing("lock the head of a partition"))?;
     }
+    let (locked, _) = open(&mut transaction, &partitions, &Needs::default()).await?;
     if !needed(&locked) {
         transaction.rollback().await.map_err(Fault::doing("leave the epoch as it is"))?;
         return Ok(None);
@@ -138,47 +138,10 @@ pub(crate) async fn partitions(connection: &mut PgConnection) -> Result<Vec<Part
     Ok(rows.into_iter().map(Partition).collect())
 }
 
-/// Locks a head. Whatever is decided on must be read by statements that begin after this returned:
-/// joined with the lock they would see the state from before it was granted. The clock is no such
-/// read, and the outer query evaluates it when the lock has been granted.
-pub(crate) async fn lock(
-    transaction: &mut PgConnection,
-    partition: Partition,
-) -> Result<Locked, Fault> {
-    let row = sqlx::query!(
-        r#"with head as materialized (
-               select epoch, seq, recorded_at, system_identifier, timeline
-               from ledger_head where partition = $1 for update
-           )
-           select epoch, seq, recorded_at as "recorded_at: At", system_identifier, timeline,
-               clock_timestamp() as "now!: At",
-               (select system_identifier from pg_control_system())
-                   as "live_system_identifier!",
-               ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int
-                   as "live_timeline!",
-               current_setting('synchronous_standby_names') <> '' as "replicated!"
-           from head"#,
-        partition.0,
-    )
-    .fetch_optional(transaction)
-    .await
-    .map_err(Fault::doing("lock the head of a partition"))?;
-    let missing = || Fault::defect("lock a partition", Defect::HeadMissing(partition.0));
-    let row = row.ok_or_else(missing)?;
-    Ok(Locked {
-        head: Head {
-            partition,
-            epoch: row.epoch,
-            seq: row.seq,
-            recorded_at: row.recorded_at.0,
-            system_identifier: row.system_identifier,
-            timeline: row.timeline,
-        },
-        now: row.now.0,
-        live_system_identifier: row.live_system_identifier,
-        live_timeline: row.live_timeline,
-        replicated: row.replicated,
-    })
+/// Locks a head: a statement of its own, as whatever is decided on must be read by statements that
+/// begin after it returned.
+pub(crate) fn lock_statement(partition: Partition) -> String {
+    format!("select from ledger_head where partition = {} for update", partition.0)
 }
 
 async fn move_epoch(connection: &mut PgConnection, head: &Head) -> Result<(), Fault> {

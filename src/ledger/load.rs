@@ -6,12 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashMap;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
     ledger::{
-        fault::Fault,
+        batch_rows::{HeadRow, PositionRow, RequestRow},
+        epoch::Locked,
+        fault::{Defect, Fault},
         reservation::{load_holds, load_reservations, load_versions},
         rows,
         rows::meaning,
@@ -19,7 +22,6 @@ use crate::{
     },
     stock::{
         book::{Announcement, Book, DocumentLine, Needs, Request, RequestKey},
-        hash::Digest,
         ids::{ItemNo, LocationNo, Partition, Place, PositionKey},
         kind::{Kind, StockState},
         position::{History, HistoryFrom, Mark, Position, Step},
@@ -27,17 +29,38 @@ use crate::{
     },
 };
 
-/// Reads what is needed into the book.
+/// Makes the book of a batch whose `partitions` are locked: their heads, and what is needed at first.
+pub(crate) async fn open(
+    connection: &mut PgConnection,
+    partitions: &[Partition],
+    needs: &Needs,
+) -> Result<(Vec<Locked>, Book), Fault> {
+    let mut book = Book::new(Timestamp::MIN, FxHashMap::default());
+    let heads = load(connection, partitions, needs, &mut book).await?;
+    // Time never runs backwards within a partition.
+    let moments = heads.iter().flat_map(|locked| [locked.now, locked.head.recorded_at]);
+    book.now = moments.max().unwrap_or(book.now);
+    book.heads = heads.iter().map(|locked| (locked.head.partition, locked.head.seq)).collect();
+    book.epochs = heads.iter().map(|locked| (locked.head.partition, locked.head.epoch)).collect();
+    Ok((heads, book))
+}
+
+/// Reads what is needed into the book. Returns the heads of `partitions`, in order.
 pub(crate) async fn load(
     connection: &mut PgConnection,
+    partitions: &[Partition],
     needs: &Needs,
     book: &mut Book,
-) -> Result<(), Fault> {
-    for (partition, keys) in by_partition(&needs.requests, |key| key.place.partition) {
-        load_requests(connection, partition, &keys, book).await?;
-    }
-    for (partition, keys) in by_partition(&needs.positions, |key| key.place.partition) {
-        load_positions(connection, partition, &keys, book).await?;
+) -> Result<Vec<Locked>, Fault> {
+    let mut requests = by_partition(&needs.requests, |key| key.place.partition);
+    let mut positions = by_partition(&needs.positions, |key| key.place.partition);
+    let named = requests.keys().chain(positions.keys()).chain(partitions).copied();
+    let mut heads = Vec::new();
+    for partition in named.collect::<BTreeSet<_>>() {
+        let requests = requests.remove(&partition).unwrap_or_default();
+        let positions = positions.remove(&partition).unwrap_or_default();
+        let locked = load_stock(connection, partition, &requests, &positions, book).await?;
+        heads.extend(Some(locked).filter(|_| partitions.contains(&partition)));
     }
     for (partition, lines) in by_partition(&needs.announcements, |line| line.place.partition) {
         load_announcements(connection, partition, &lines, book).await?;
@@ -67,7 +90,7 @@ pub(crate) async fn load(
         let history = load_history(connection, key, from).await?;
         book.positions.entry(key).or_default().history = Some(history);
     }
-    Ok(())
+    Ok(heads)
 }
 
 fn by_partition<'n, T: Ord>(
@@ -81,85 +104,57 @@ fn by_partition<'n, T: Ord>(
     parts
 }
 
-async fn load_requests(
+/// Requests and positions, with the head of their partition. Whoever holds the lock must have been
+/// granted it before this statement began: joined with the lock it would see the state from before.
+async fn load_stock(
     connection: &mut PgConnection,
     partition: Partition,
-    keys: &[&RequestKey],
+    requests: &[&RequestKey],
+    positions: &[&PositionKey],
     book: &mut Book,
-) -> Result<(), Fault> {
-    let digests: Vec<_> = keys.iter().map(|key| Uuid::from_u128(key.digest.0)).collect();
+) -> Result<Locked, Fault> {
     let rows = sqlx::query!(
-        "select request.digest, location, seq, returned, corrected_seq
-         from unnest($2::uuid[]) as wanted (digest)
-         cross join lateral (
-             select * from request
-             where partition = $1 and digest = wanted.digest offset 0
-         ) as request",
-        partition.0,
-        &digests,
-    )
-    .fetch_all(connection)
-    .await
-    .map_err(Fault::doing("read requests"))?;
-    book.requests.extend(keys.iter().map(|&&key| (key, Request::default())));
-    for row in rows {
-        let place = Place { partition, location: LocationNo(row.location) };
-        let key = RequestKey { place, digest: Digest(row.digest.as_u128()) };
-        let request = Request {
-            stored: true,
-            seq: row.seq,
-            returned: row.returned.unwrap_or(0),
-            corrected: row.corrected_seq,
-        };
-        book.requests.insert(key, request);
-    }
-    Ok(())
-}
-
-async fn load_positions(
-    connection: &mut PgConnection,
-    partition: Partition,
-    keys: &[&PositionKey],
-    book: &mut Book,
-) -> Result<(), Fault> {
-    let locations: Vec<_> = keys.iter().map(|key| key.place.location.0).collect();
-    let items: Vec<_> = keys.iter().map(|key| key.item.0).collect();
-    let rows = sqlx::query!(
-        r#"select p.location, p.item, p.sellable, p.staged, p.blocked, p.in_transit, p.expected,
-               p.reserved, p.seq, p.fact_at as "fact_at: At", p.count_at as "count_at: At",
-               p.count_seq, p.doubtful_at as "doubtful_at: At"
-           from unnest($2::int[], $3::int[]) as wanted (location, item)
+        r#"select row(epoch, seq, recorded_at, system_identifier, timeline, clock_timestamp(),
+               (select system_identifier from pg_control_system()),
+               ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int,
+               current_setting('synchronous_standby_names') <> '')::head_row as "head?: HeadRow",
+               null::request_row as "request?: RequestRow",
+               null::position_row as "position?: PositionRow"
+           from ledger_head where partition = $1
+           union all
+           select null, row(r.digest, r.location, r.seq, r.returned, r.corrected_seq)::request_row,
+               null
+           from unnest($2::uuid[]) as wanted (digest)
+           cross join lateral (
+               select * from request where partition = $1 and digest = wanted.digest offset 0
+           ) as r
+           union all
+           select null, null, row(p.location, p.item, p.sellable, p.staged, p.blocked, p.in_transit,
+               p.expected, p.reserved, p.seq, p.fact_at, p.count_at, p.count_seq,
+               p.doubtful_at)::position_row
+           from unnest($3::int[], $4::int[]) as wanted (location, item)
            cross join lateral (
                select * from position
                where partition = $1 and location = wanted.location and item = wanted.item offset 0
            ) as p"#,
         partition.0,
-        &locations,
-        &items,
+        &requests.iter().map(|key| Uuid::from_u128(key.digest.0)).collect::<Vec<_>>(),
+        &positions.iter().map(|key| key.place.location.0).collect::<Vec<_>>(),
+        &positions.iter().map(|key| key.item.0).collect::<Vec<_>>(),
     )
     .fetch_all(connection)
     .await
-    .map_err(Fault::doing("read positions"))?;
-    book.positions.extend(keys.iter().map(|&&key| (key, Position::default())));
+    .map_err(Fault::doing("read a head, requests and positions"))?;
+    book.requests.extend(requests.iter().map(|&&key| (key, Request::default())));
+    book.positions.extend(positions.iter().map(|&&key| (key, Position::default())));
+    let mut head = None;
     for row in rows {
-        let place = Place { partition, location: LocationNo(row.location) };
-        let count = row.count_at.zip(row.count_seq).map(|(at, seq)| Mark { at: at.0, seq });
-        let position = Position {
-            sellable: row.sellable,
-            staged: row.staged,
-            blocked: row.blocked,
-            in_transit: row.in_transit,
-            expected: row.expected,
-            reserved: row.reserved,
-            seq: row.seq,
-            fact_at: Some(row.fact_at.0),
-            count,
-            doubtful_at: row.doubtful_at.map(|at| at.0),
-            history: None,
-        };
-        book.positions.insert(PositionKey { place, item: ItemNo(row.item) }, position);
+        head = row.head.or(head);
+        book.requests.extend(row.request.map(|row| row.request(partition)));
+        book.positions.extend(row.position.map(|row| row.position(partition)));
     }
-    Ok(())
+    let missing = || Fault::defect("read a head", Defect::HeadMissing(partition.0));
+    Ok(head.ok_or_else(missing)?.locked(partition))
 }
 
 async fn load_announcements(

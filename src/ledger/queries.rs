@@ -133,7 +133,7 @@ impl Ledger {
         let mut connection = self.reader().await?;
         let needs = Needs { positions: keys.iter().copied().collect(), ..Needs::default() };
         let mut book = Book::new(Timestamp::MIN, FxHashMap::default());
-        load(&mut connection, &needs, &mut book).await?;
+        load(&mut connection, &[], &needs, &mut book).await?;
         Ok(book.positions)
     }
 

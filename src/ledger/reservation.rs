@@ -7,9 +7,10 @@ use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 pub use self::find::{Due, Filter, Moved, PromiseOrder};
-use self::row::{ReservationRow, Row, assemble};
+pub(crate) use self::row::ReservationRow;
+use self::row::{Row, assemble};
 use crate::{
-    ledger::fault::Fault,
+    ledger::{batch_rows::LineRow, fault::Fault},
     stock::{
         book::{Book, HoldKey, HoldUse},
         ids::{EntryRef, Partition, Seq},
@@ -140,22 +141,17 @@ pub(crate) async fn load_versions(
     Ok(())
 }
 
-/// Everything that a plan says of the reservations of one partition, whose log ended at `base`.
-pub(crate) async fn write_reservations(
+/// What a plan says of reservations of one partition that there were before, and of what they replace.
+pub(crate) async fn change(
     connection: &mut PgConnection,
     partition: Partition,
-    base: Seq,
+    changed: &[&Reservation],
     plan: &Plan<'_>,
 ) -> Result<(), Fault> {
-    let own = plan.reservations.values().filter(|made| made.id.place.partition == partition);
-    let (new, changed): (Vec<_>, Vec<_>) = own.partition(|made| made.id.no > base);
-    if !new.is_empty() {
-        add_reservations(connection, partition, &new).await?;
-    }
     if !changed.is_empty() {
-        change_reservations(connection, partition, &changed).await?;
-        drop_lines(connection, partition, &changed).await?;
-        put_lines(connection, partition, &changed).await?;
+        change_reservations(connection, partition, changed).await?;
+        drop_lines(connection, partition, changed).await?;
+        put_lines(connection, partition, changed).await?;
     }
     let superseded = plan.superseded.iter();
     let superseded: Vec<_> =
@@ -164,73 +160,6 @@ pub(crate) async fn write_reservations(
         return Ok(());
     }
     add_versions(connection, partition, &superseded).await
-}
-
-/// New reservations with their lines, in one round trip.
-async fn add_reservations(
-    connection: &mut PgConnection,
-    partition: Partition,
-    reservations: &[&Reservation],
-) -> Result<(), Fault> {
-    let rows: Vec<_> = reservations.iter().map(|made| ReservationRow(made)).collect();
-    let lines = LineColumns::of(reservations);
-    sqlx::query!(
-        "with made as (
-             insert into reservation (
-                 partition, no, epoch, version, code_hash, created_at, ready_by, expires_at,
-                 changed_at, answer_by, paid_at, location, channel, state, settlement, cancelled_by,
-                 ttl_given, hold, held_as, order_ref, customer_ref, reason, successor, predecessor)
-             select $1, made.* from unnest($2::reservation_row[]) as made
-         )
-         insert into reservation_line (
-             partition, no, line, item, quantity, picked, collected, shelved)
-         select $1, * from unnest(
-             $3::bigint[], $4::smallint[], $5::int[], $6::bigint[], $7::bigint[], $8::bigint[],
-             $9::bigint[])",
-        partition.0,
-        rows as _,
-        &lines.no,
-        &lines.line,
-        &lines.item,
-        &lines.quantity,
-        &lines.picked,
-        &lines.collected,
-        &lines.shelved,
-    )
-    .execute(connection)
-    .await
-    .map_err(Fault::doing("add reservations"))?;
-    Ok(())
-}
-
-/// Lines of reservations, a column each.
-#[derive(Default)]
-struct LineColumns {
-    no: Vec<i64>,
-    line: Vec<i16>,
-    item: Vec<i32>,
-    quantity: Vec<i64>,
-    picked: Vec<i64>,
-    collected: Vec<i64>,
-    shelved: Vec<i64>,
-}
-
-impl LineColumns {
-    fn of(reservations: &[&Reservation]) -> LineColumns {
-        let mut columns = LineColumns::default();
-        for made in reservations {
-            for (number, line) in made.lines.iter().enumerate() {
-                columns.no.push(made.id.no);
-                columns.line.push(number as i16);
-                columns.item.push(line.item.0);
-                columns.quantity.push(line.quantity);
-                columns.picked.push(line.picked);
-                columns.collected.push(line.collected);
-                columns.shelved.push(line.shelved);
-            }
-        }
-        columns
-    }
 }
 
 /// Only what a step can change. An upsert that always finds its row: the conflict looks it up in the
@@ -295,24 +224,15 @@ async fn put_lines(
     partition: Partition,
     reservations: &[&Reservation],
 ) -> Result<(), Fault> {
-    let lines = LineColumns::of(reservations);
     sqlx::query!(
         "insert into reservation_line (
              partition, no, line, item, quantity, picked, collected, shelved)
-         select $1, * from unnest(
-             $2::bigint[], $3::smallint[], $4::int[], $5::bigint[], $6::bigint[], $7::bigint[],
-             $8::bigint[])
+         select $1, line.* from unnest($2::reservation_line_row[]) as line
          on conflict (partition, no, line) do update set
              item = excluded.item, quantity = excluded.quantity, picked = excluded.picked,
              collected = excluded.collected, shelved = excluded.shelved",
         partition.0,
-        &lines.no,
-        &lines.line,
-        &lines.item,
-        &lines.quantity,
-        &lines.picked,
-        &lines.collected,
-        &lines.shelved,
+        LineRow::all(reservations) as _,
     )
     .execute(connection)
     .await

@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
-use sqlx::{Postgres, Transaction};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, pool::PoolConnection};
 use tokio::time::Instant;
 
 use crate::{
     ledger::{
         Ledger,
         directory::Directory,
-        epoch::{Head, Locked, lock},
+        epoch::{Head, Locked, lock_statement},
         fault::{Defect, Fault, Kind},
-        load::load,
-        write::{write, write_head},
+        load::{load, open},
+        write::write,
     },
     stock::{
         book::{Book, Needs},
@@ -26,8 +25,10 @@ use crate::{
 /// A transaction that holds the heads of its partitions.
 #[derive(Debug)]
 pub struct Batch {
-    pub(crate) transaction: Transaction<'static, Postgres>,
-    pub(crate) heads: Vec<Locked>,
+    transaction: OwnTransaction,
+    partitions: Vec<Partition>,
+    /// Known once it was opened.
+    heads: Vec<Locked>,
 }
 
 /// What a committed batch says of itself.
@@ -44,35 +45,18 @@ const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 
 impl Ledger {
     /// Begins a batch over `partitions`, which must be ascending: that order keeps two batches over
-    /// several partitions from waiting for each other. Moves the epoch first where the database
-    /// changed under the ledger.
+    /// several partitions from waiting for each other.
     ///
     /// # Errors
     /// The database is away, or a head was not to be had before the deadline.
     pub async fn begin(&self, partitions: &[Partition], deadline: Instant) -> Result<Batch, Fault> {
-        let batch = self.lock_all(partitions, deadline).await?;
-        if !batch.heads.iter().any(Locked::tail_may_be_lost) {
-            return Ok(batch);
-        }
-        batch.roll_back().await?;
-        self.mend_epoch().await?;
-        self.lock_all(partitions, deadline).await
-    }
-
-    async fn lock_all(&self, partitions: &[Partition], deadline: Instant) -> Result<Batch, Fault> {
         let left = deadline.saturating_duration_since(Instant::now()).min(LOCK_WAIT_MAX);
         let begin = format!("begin; set local lock_timeout = {}", left.as_millis().max(1));
-        let transaction = self
-            .writers
-            .begin_with(sqlx::AssertSqlSafe(begin))
-            .await
-            .map_err(Fault::doing("begin a batch"))?;
-        let mut batch = Batch { transaction, heads: Vec::new() };
-        for &partition in partitions {
-            let locked = lock(&mut batch.transaction, partition).await?;
-            batch.heads.push(locked);
-        }
-        Ok(batch)
+        // In one round trip, and yet statements of their own.
+        let locks = partitions.iter().copied().map(lock_statement);
+        let statements: Vec<_> = std::iter::once(begin).chain(locks).collect();
+        let transaction = OwnTransaction::begin(&self.writers, statements.join("; ")).await?;
+        Ok(Batch { transaction, partitions: partitions.to_vec(), heads: Vec::new() })
     }
 }
 
@@ -84,15 +68,15 @@ impl Committed {
 }
 
 impl Batch {
-    /// An empty book for this batch. Its moment is the newest that any of its heads or the clock, read
-    /// under lock, knows: time never runs backwards within a partition.
-    pub fn book(&self) -> Book {
-        let now = self.heads.iter().flat_map(|locked| [locked.now, locked.head.recorded_at]).max();
-        let seqs = self.heads.iter().map(|locked| (locked.head.partition, locked.head.seq));
-        let mut book = Book::new(now.unwrap_or(Timestamp::MIN), seqs.collect::<FxHashMap<_, _>>());
-        let epochs = self.heads.iter().map(|locked| (locked.head.partition, locked.head.epoch));
-        book.epochs = epochs.collect();
-        book
+    /// Reads the heads and what is needed at first. `None`: the database changed under the ledger, so
+    /// that the epoch must be mended before anything is written.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn open(&mut self, needs: &Needs) -> Result<Option<Book>, Fault> {
+        let (heads, book) = open(&mut self.transaction.connection, &self.partitions, needs).await?;
+        self.heads = heads;
+        Ok(Some(book).filter(|_| !self.heads.iter().any(Locked::tail_may_be_lost)))
     }
 
     /// Looks items up that were unknown when their movements were resolved; those that have a number
@@ -101,18 +85,18 @@ impl Batch {
     /// # Errors
     /// The database is away.
     pub async fn find_items(&mut self, directory: &Directory, skus: &[&str]) -> Result<(), Fault> {
-        directory.find_items_over(&mut self.transaction, skus).await
+        directory.find_items_over(&mut self.transaction.connection, skus).await
     }
 
-    /// Reads what is needed into the book.
+    /// Reads what else is needed into the book.
     ///
     /// # Errors
     /// The database is away.
     pub async fn read(&mut self, needs: &Needs, book: &mut Book) -> Result<(), Fault> {
-        load(&mut self.transaction, needs, book).await
+        load(&mut self.transaction.connection, &[], needs, book).await.map(|_| ())
     }
 
-    /// Writes everything that the plan says. The heads come last.
+    /// Writes everything that the plan says.
     ///
     /// # Errors
     /// The database is away, or a row breaks a constraint.
@@ -121,14 +105,13 @@ impl Batch {
             let head = &mut locked.head;
             let Some(log) = plan.logs.get(&head.partition) else { continue };
             let before = head.seq;
-            write(&mut self.transaction, head.partition, log, plan).await?;
             if !log.entries.is_empty() {
                 head.seq += log.entries.len() as Seq;
                 head.recorded_at = now;
             }
             // Also where nothing but replays was answered: with a synchronous standby only a COMMIT
             // of our own waits for what they saw.
-            let moved = write_head(&mut self.transaction, head, before).await?;
+            let moved = write(&mut self.transaction.connection, head, before, log, plan).await?;
             if moved != 1 {
                 return Err(Fault::defect("write a head", Defect::HeadMoved(head.partition.0)));
             }
@@ -148,7 +131,7 @@ impl Batch {
             let fault = Fault::doing("commit a batch")(error);
             Fault { kind: Kind::Unavailable, ..fault }
         };
-        self.transaction.commit().await.map_err(unknown)?;
+        self.transaction.end("COMMIT").await.map_err(unknown)?;
         Ok(Committed { heads, replicated })
     }
 
@@ -157,6 +140,38 @@ impl Batch {
     /// # Errors
     /// The database is away; then there is no effect either.
     pub async fn roll_back(self) -> Result<(), Fault> {
-        self.transaction.rollback().await.map_err(Fault::doing("roll a batch back"))
+        self.transaction.end("ROLLBACK").await.map_err(Fault::doing("roll a batch back"))
+    }
+}
+
+/// A connection in a transaction that begins with statements of our own. One that is not ended is
+/// closed, with its locks: whatever went wrong on it, nobody takes it over.
+#[derive(Debug)]
+struct OwnTransaction {
+    connection: PoolConnection<Postgres>,
+    ended: bool,
+}
+
+impl OwnTransaction {
+    async fn begin(pool: &PgPool, statements: String) -> Result<OwnTransaction, Fault> {
+        let connection = pool.acquire().await.map_err(Fault::doing("connect to begin a batch"))?;
+        let mut begun = OwnTransaction { connection, ended: false };
+        let statements = sqlx::raw_sql(AssertSqlSafe(statements));
+        statements.execute(&mut *begun.connection).await.map_err(Fault::doing("begin a batch"))?;
+        Ok(begun)
+    }
+
+    async fn end(mut self, how: &'static str) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(how).execute(&mut *self.connection).await?;
+        self.ended = true;
+        Ok(())
+    }
+}
+
+impl Drop for OwnTransaction {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.connection.close_on_drop();
+        }
     }
 }

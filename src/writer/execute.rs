@@ -55,8 +55,9 @@ enum Attempt {
     Done(Vec<Outcome>, Committed, Vec<Effect>),
     /// Something that it refers to is in a partition that was not locked.
     Widen(BTreeSet<Partition>),
-    /// Items that appear with it have their numbers now.
-    Numbered,
+    /// What it needed outside of its transaction was done: items that appear with it have their
+    /// numbers, or a new epoch began.
+    Again,
 }
 
 /// Executes the same batch with the same keys until it is known to be in or out, or the deadline
@@ -83,7 +84,7 @@ pub(super) async fn execute(
                 partitions.dedup();
                 continue;
             }
-            Ok(Attempt::Numbered) => continue,
+            Ok(Attempt::Again) => continue,
             Err(fault) => fault,
         };
         // Once a plan was made, a fault may have struck in COMMIT.
@@ -119,14 +120,16 @@ async fn attempt(
     // Under the lock: what was recorded before of an item is only found by its number.
     number_items(&mut batch, ledger.directory(), commands).await?;
     let commands = &*commands;
-    let mut book = batch.book();
-    let mut needs = Needs::of(commands);
+    let Some(mut book) = batch.open(&Needs::of(commands)).await? else {
+        batch.roll_back().await?;
+        ledger.mend_epoch().await?;
+        return Ok(Attempt::Again);
+    };
     for _ in 0..ROUNDS_MAX {
-        batch.read(&needs, &mut book).await?;
         let plan = match apply(&book, commands) {
             Ok(plan) => plan,
             Err(more) if more.partitions.is_empty() => {
-                needs = *more;
+                batch.read(&more, &mut book).await?;
                 continue;
             }
             Err(more) => {
@@ -142,7 +145,7 @@ async fn attempt(
         if !new.is_empty() {
             batch.roll_back().await?;
             ledger.directory().add_items(&new.into_iter().collect::<Vec<_>>()).await?;
-            return Ok(Attempt::Numbered);
+            return Ok(Attempt::Again);
         }
         *planned = first_answers(plan.outcomes.clone(), planned);
         batch.write(&plan, book.now).await?;

@@ -24,7 +24,7 @@ use crate::{
 
 /// A reservation on its way into the database: one value of the type `reservation_row`, without the
 /// partition that its whole batch is for.
-pub(super) struct ReservationRow<'r>(pub &'r Reservation);
+pub(crate) struct ReservationRow<'r>(pub &'r Reservation);
 
 impl Type<Postgres> for ReservationRow<'_> {
     fn type_info() -> PgTypeInfo {

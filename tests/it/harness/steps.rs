@@ -154,10 +154,8 @@ impl Steps<'_> {
         let partitions: Vec<_> = partitions.into_iter().collect();
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut batch = self.ledger.begin(&partitions, deadline).await.unwrap();
-        let mut book = batch.book();
-        let mut needs = Needs::of(commands);
+        let mut book = batch.open(&Needs::of(commands)).await.unwrap().unwrap();
         loop {
-            batch.read(&needs, &mut book).await.unwrap();
             match apply(&book, commands) {
                 Ok(mut plan) => {
                     spoil(&mut plan);
@@ -165,7 +163,7 @@ impl Steps<'_> {
                     batch.commit().await.unwrap();
                     return plan.outcomes;
                 }
-                Err(more) => needs = *more,
+                Err(more) => batch.read(&more, &mut book).await.unwrap(),
             }
         }
     }
