@@ -13,6 +13,7 @@ pub mod explain;
 pub mod fault;
 pub mod hold;
 mod keys;
+mod mirror;
 mod pack;
 pub mod project;
 pub mod read;
@@ -29,6 +30,7 @@ use self::{
     connection::Connection,
     fault::{Fault, Nonsense},
     keys::{Key, KeyName},
+    mirror::Mirror,
     pack::Unpacker,
 };
 use crate::stock::{
@@ -59,6 +61,7 @@ pub struct Availability {
     front: Connection,
     /// For what runs in the background, whose large answers nobody shall wait behind.
     background: Connection,
+    mirror: Arc<Mirror>,
     prefix: Arc<str>,
 }
 
@@ -130,6 +133,7 @@ impl Availability {
         Ok(Availability {
             front: open(ANSWER_WITHIN)?,
             background: open(BACKGROUND_ANSWER_WITHIN)?,
+            mirror: Arc::default(),
             prefix: prefix.into(),
         })
     }

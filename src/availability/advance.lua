@@ -16,10 +16,15 @@ local CLOCKS_APART_US = 2000000
 
 local at = read_checkpoint()
 if not at or at.epoch ~= epoch or at.seq ~= from or to < from then return 0 end
-write_rows(cmsgpack.unpack(ARGV[6]), 12, epoch)
+local rows = cmsgpack.unpack(ARGV[6])
+write_rows(rows, 12, epoch)
 consume(cmsgpack.unpack(ARGV[7]))
 mark_ledger_holds(cmsgpack.unpack(ARGV[8]))
-if to > from then redis.call('HSET', key.checkpoint, 'seq', to) end
+if to > from then
+    redis.call('HSET', key.checkpoint, 'seq', to)
+elseif #rows > 0 then
+    rows_changed()
+end
 if head_us then stamp(head_us) end
 if head_us and database_us then
     local doubt = database_us < head_us - CLOCKS_APART_US or database_us > now_us + CLOCKS_APART_US

@@ -127,7 +127,7 @@ impl fmt::Display for Key<'_> {
 }
 
 /// Different positions in ascending order, and so by bucket.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Asked<'k>(Cow<'k, [PositionKey]>);
 
 impl<'k> Asked<'k> {

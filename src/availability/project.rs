@@ -127,6 +127,10 @@ impl Availability {
             let answer = self.front.call(doing, &call).await?;
             moved = done(&answer).map_err(Fault::nonsense(doing))?;
         }
+        if let (true, Some(to)) = (moved, settle.to) {
+            let from = Checkpoint { epoch: settle.epoch, seq: settle.from };
+            self.mirror.follow(partition, from, to, settle.effects.rows);
+        }
         Ok(moved)
     }
 
@@ -160,7 +164,11 @@ impl Availability {
         let answers = self.background.call_all(doing, &ADVANCE, &calls).await?;
         let last = |end: usize| answers.get(end.wrapping_sub(1)).unwrap_or(&redis::Value::Nil);
         let moved = ends.into_iter().map(|end| done(last(end)));
-        moved.collect::<Result<_, _>>().map_err(Fault::nonsense(doing))
+        let moved: Vec<_> = moved.collect::<Result<_, _>>().map_err(Fault::nonsense(doing))?;
+        for (step, _) in steps.iter().zip(&moved).filter(|(_, moved)| **moved) {
+            self.mirror.follow(step.partition, step.expected, step.to, step.effects.rows);
+        }
+        Ok(moved)
     }
 
     fn projection<'s>(

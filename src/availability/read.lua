@@ -4,13 +4,16 @@
 -- KEYS   checkpoint, holds, held, tick_units, ticks, due, then a bucket of rows each
 -- ARGV   1 the caller's own hold ('': none)
 --        2 packed: location, number of items, items, for each bucket
--- Returns a packed head (1 and epoch, seq, age in us, 1 if in doubt; or 0: no checkpoint), the
---        packed rows in the order of the items (false: none), the units held in the same order.
+--        then names of positions whose rows the caller has
+-- Returns a packed head (1 and epoch, seq, age in us, 1 if in doubt; or 0: no checkpoint; then how
+--        often rows changed while the checkpoint stood), the packed rows in the order of the items
+--        (false: none), the units held in the same order and of the names (nothing: none are).
 key.checkpoint, key.holds, key.held, key.tick_units, key.ticks, key.due = unpack(KEYS, 1, 6)
 local own = ARGV[1]
 
 local names, values = read_rows(cmsgpack.unpack(ARGV[2]), 7)
-local held = live_held(names)
+for i = 3, #ARGV do names[#names + 1] = ARGV[i] end
+local held = redis.call('EXISTS', key.held) == 1 and live_held(names) or {}
 local packed = own ~= '' and redis.call('HGET', key.holds, own)
 if packed then
     local hold = cmsgpack.unpack(packed)
@@ -19,7 +22,7 @@ if packed then
         for i = 1, #hold.lines, 2 do
             lines[location .. ':' .. hold.lines[i]] = hold.lines[i + 1]
         end
-        for i, name in ipairs(names) do
+        for i, name in ipairs(held[1] and names or {}) do
             held[i] = math.max(0, held[i] - (lines[name] or 0))
         end
     end
@@ -27,4 +30,4 @@ end
 local at = read_checkpoint()
 local head = at and cmsgpack.pack(1, at.epoch, at.seq, at.age_us, at.doubt and 1 or 0)
     or cmsgpack.pack(0)
-return { head, values, held }
+return { head .. cmsgpack.pack(at and at.loose or 0), values, held }

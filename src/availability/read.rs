@@ -1,6 +1,6 @@
 //! Reads: any number of positions in one round trip.
 
-use std::{cmp::Ordering, collections::BTreeMap, sync::LazyLock};
+use std::{cmp::Ordering, collections::BTreeMap, sync::LazyLock, time::Instant};
 
 use redis::{Script, Value};
 
@@ -8,7 +8,8 @@ use crate::{
     availability::{
         Availability, Checkpoint, POSITIONS_MAX, Row,
         fault::{Fault, Nonsense},
-        keys::{Asked, KeyName, hold_field},
+        keys::{Asked, KeyName, hold_field, position_name},
+        mirror::{Recalled, Stand},
         pack::Unpacker,
         packed, parts, script,
     },
@@ -80,32 +81,47 @@ impl View {
 }
 
 impl Availability {
-    /// Reads positions, in one round trip however many they are. What the hold `own` promises does not
-    /// count.
+    /// Reads positions, in one round trip however many they are; in a second one those of partitions that
+    /// moved on since this process saw them. What the hold `own` promises does not count.
     ///
     /// # Errors
     /// Redis cannot be used.
     pub async fn read(&self, keys: &[PositionKey], own: Option<HoldId>) -> Result<Reading, Fault> {
         let all = Asked::new(keys.iter().copied());
-        let parts: Vec<_> = all.parts(POSITIONS_MAX).collect();
-        let calls: Vec<_> = parts
-            .iter()
-            .map(|part| {
-                let names = KEYS.into_iter().chain(part.buckets().map(KeyName::Rows));
-                let mut call = self.invocation(&READ, part.partition(), names);
-                let own = own.filter(|own| own.place.partition == part.partition());
-                call.arg(own.map(hold_field).unwrap_or_default()).arg(part.packed());
-                call
+        let now = Instant::now();
+        let mut inquiries: Vec<_> = all
+            .parts(POSITIONS_MAX)
+            .map(|part| Inquiry {
+                recalled: self.mirror.recall(part.partition(), part.iter(), now),
+                part,
             })
             .collect();
-        let answers = self.front.call_all(DOING, &READ, &calls).await?;
+        let mut found = self.inquire(&inquiries, own).await?;
+        let mut moved = Vec::new();
+        for (at, (inquiry, found)) in inquiries.iter_mut().zip(&found).enumerate() {
+            if inquiry.recalled.as_ref().is_some_and(|recalled| Some(recalled.stand) != found.stand)
+            {
+                inquiry.recalled = None;
+                moved.push(at);
+            }
+        }
+        // What is remembered of these is of before: everything is asked again.
+        let again: Vec<_> = moved.iter().filter_map(|&at| inquiries.get(at).cloned()).collect();
+        for (at, more) in moved.into_iter().zip(self.inquire(&again, own).await?) {
+            found[at] = more;
+        }
         let mut reading = Reading { views: BTreeMap::new(), positions: Vec::new() };
         let mut sorted = Vec::with_capacity(all.len());
-        for (part, answer) in parts.iter().zip(answers) {
-            let (view, positions) = parse(part, answer).map_err(Fault::nonsense(DOING))?;
-            let views = reading.views.entry(part.partition());
-            views.and_modify(|before| *before = before.meet(view)).or_insert(view);
-            sorted.extend(positions);
+        for (inquiry, found) in inquiries.iter().zip(found) {
+            if let Some(stand) = found.stand {
+                let asked = inquiry.rows().zip(&found.positions);
+                let asked = asked.filter(|((_, recalled), _)| recalled.is_none());
+                let rows = asked.map(|((key, _), found)| (key, found.row));
+                self.mirror.remember(inquiry.part.partition(), stand, rows, now);
+            }
+            let views = reading.views.entry(inquiry.part.partition());
+            views.and_modify(|before| *before = before.meet(found.view)).or_insert(found.view);
+            sorted.extend(found.positions);
         }
         reading.positions = keys
             .iter()
@@ -113,39 +129,109 @@ impl Availability {
             .collect();
         Ok(reading)
     }
+
+    async fn inquire(
+        &self,
+        inquiries: &[Inquiry<'_>],
+        own: Option<HoldId>,
+    ) -> Result<Vec<Found>, Fault> {
+        let call = |inquiry: &Inquiry<'_>| {
+            let (partition, rows_of) = (inquiry.part.partition(), inquiry.not_recalled());
+            let names = KEYS.into_iter().chain(rows_of.buckets().map(KeyName::Rows));
+            let mut call = self.invocation(&READ, partition, names);
+            let own = own.filter(|own| own.place.partition == partition);
+            call.arg(own.map(hold_field).unwrap_or_default()).arg(rows_of.packed());
+            inquiry.recalled().for_each(|(key, _)| {
+                call.arg(position_name(key));
+            });
+            call
+        };
+        let calls: Vec<_> = inquiries.iter().map(call).collect();
+        let answers = self.front.call_all(DOING, &READ, &calls).await?;
+        let found = inquiries.iter().zip(answers).map(|(inquiry, answer)| inquiry.parse(answer));
+        found.collect::<Result<_, _>>().map_err(Fault::nonsense(DOING))
+    }
 }
 
-fn parse(part: &Asked, answer: Value) -> Result<(View, Vec<Projected>), Nonsense> {
-    let [head, rows, held] = parts(answer)?;
-    let view = View::read(packed(&head)?)?;
-    let (Value::Array(rows), Value::Array(held)) = (rows, held) else {
-        return Err(Nonsense("arrays were expected"));
-    };
-    if rows.len() != part.len() || held.len() != part.len() {
-        return Err(Nonsense("an array has another length"));
+/// What is asked of one partition.
+#[derive(Clone, Debug)]
+struct Inquiry<'p> {
+    part: Asked<'p>,
+    recalled: Option<Recalled>,
+}
+
+/// What it says.
+struct Found {
+    view: View,
+    stand: Option<Stand>,
+    positions: Vec<Projected>,
+}
+
+impl Inquiry<'_> {
+    fn rows(&self) -> impl Iterator<Item = (PositionKey, Option<Option<Row>>)> {
+        let rows = self.recalled.iter().flat_map(|recalled| recalled.rows.iter().copied());
+        self.part.iter().zip(rows.chain(std::iter::repeat(None)))
     }
-    let positions = rows.iter().zip(&held).zip(part.iter()).map(|((row, held), key)| {
-        let &Value::Int(held) = held else { return Err(Nonsense("a number was expected")) };
-        if !super::is_exact(held) {
-            return Err(Nonsense("a number is out of range"));
-        }
-        let row = match row {
-            Value::Nil => None,
-            row => RawRow::read(packed(row)?)?.of_epoch(key, view.checkpoint)?,
+
+    fn recalled(&self) -> impl Iterator<Item = (PositionKey, Option<Row>)> {
+        self.rows().filter_map(|(key, row)| Some((key, row?)))
+    }
+
+    fn not_recalled(&self) -> Asked<'static> {
+        Asked::new(self.rows().filter(|(_, row)| row.is_none()).map(|(key, _)| key))
+    }
+
+    fn parse(&self, answer: Value) -> Result<Found, Nonsense> {
+        let [head, rows, held] = parts(answer)?;
+        let mut head = packed(&head)?;
+        let view = View::read_next(&mut head)?;
+        let loose = head.natural()?;
+        head.end()?;
+        let (Value::Array(rows), Value::Array(held)) = (rows, held) else {
+            return Err(Nonsense("arrays were expected"));
         };
-        Ok(Projected { row, held })
-    });
-    let positions = positions.collect::<Result<_, _>>()?;
-    Ok((view, positions))
+        let asked = self.rows().filter(|(_, row)| row.is_none()).count();
+        if rows.len() != asked || !(held.is_empty() || held.len() == self.part.len()) {
+            return Err(Nonsense("an array has another length"));
+        }
+        // What is held of those that were asked for comes first; nothing at all: none is.
+        let (of_asked, of_recalled) = held.split_at(asked.min(held.len()));
+        let (mut rows, mut of_asked, mut of_recalled) =
+            (rows.iter(), of_asked.iter(), of_recalled.iter());
+        let positions = self.rows().map(|(key, recalled)| match recalled {
+            Some(row) => Ok(Projected { row, held: units(of_recalled.next())? }),
+            None => {
+                let row = row_of(key, rows.next(), view.checkpoint)?;
+                Ok(Projected { row, held: units(of_asked.next())? })
+            }
+        });
+        let positions = positions.collect::<Result<_, _>>()?;
+        let stand = view.checkpoint.map(|checkpoint| Stand { checkpoint, loose });
+        Ok(Found { view, stand, positions })
+    }
+}
+
+fn units(held: Option<&Value>) -> Result<i64, Nonsense> {
+    match held {
+        None => Ok(0),
+        Some(&Value::Int(held)) if super::is_exact(held) => Ok(held),
+        Some(Value::Int(_)) => Err(Nonsense("a number is out of range")),
+        Some(_) => Err(Nonsense("a number was expected")),
+    }
+}
+
+fn row_of(
+    key: PositionKey,
+    row: Option<&Value>,
+    checkpoint: Option<Checkpoint>,
+) -> Result<Option<Row>, Nonsense> {
+    match row {
+        None | Some(Value::Nil) => Ok(None),
+        Some(row) => RawRow::read(packed(row)?)?.of_epoch(key, checkpoint),
+    }
 }
 
 impl View {
-    fn read(mut from: Unpacker<'_>) -> Result<View, Nonsense> {
-        let view = View::read_next(&mut from)?;
-        from.end()?;
-        Ok(view)
-    }
-
     pub(super) fn read_next(from: &mut Unpacker<'_>) -> Result<View, Nonsense> {
         if !from.flag()? {
             return Ok(View::UNKNOWN);

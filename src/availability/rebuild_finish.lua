@@ -16,6 +16,8 @@ for i = 1, 4 do
 end
 local noted = tonumber(there[5])
 local seq = math.min(noted, tonumber(there[6] or noted))
-redis.call('HSET', key.checkpoint, 'epoch', ARGV[1], 'seq', seq, 'head_at', 0, 'doubt', 0)
+-- No rows that were read before are those that there are now.
+redis.call('HSET', key.checkpoint, 'epoch', ARGV[1], 'seq', seq, 'head_at', 0, 'doubt', 0, 'loose',
+    now_us)
 redis.call('DEL', key.rebuild)
 return 1

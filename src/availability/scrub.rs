@@ -6,7 +6,7 @@ use redis::{Script, Value};
 
 use crate::{
     availability::{
-        Availability, Bucket, Checkpoint, Row, SHARED_HOLDS,
+        Availability, Bucket, Checkpoint, Row, SHARED_HOLDS, SHARED_ROWS,
         fault::{Fault, Nonsense},
         keys::{KeyName, field_of, position_name},
         pack::{Packer, Unpacker},
@@ -18,7 +18,8 @@ use crate::{
 };
 
 static BUCKET: LazyLock<Script> = LazyLock::new(|| script(&[], include_str!("bucket.lua")));
-static REPAIR: LazyLock<Script> = LazyLock::new(|| script(&[], include_str!("repair.lua")));
+static REPAIR: LazyLock<Script> =
+    LazyLock::new(|| script(&[SHARED_ROWS], include_str!("repair.lua")));
 static SCAN_HOLDS: LazyLock<Script> =
     LazyLock::new(|| script(&[SHARED_HOLDS], include_str!("scan_holds.lua")));
 static RECOUNT: LazyLock<Script> =
@@ -160,7 +161,7 @@ impl Availability {
         repairs: &[Repair],
     ) -> Result<usize, Fault> {
         let doing = "repair a bucket";
-        let names = [KeyName::Buckets, KeyName::Rows(bucket)];
+        let names = [KeyName::Checkpoint, KeyName::Buckets, KeyName::Rows(bucket)];
         let mut call = self.invocation(&REPAIR, bucket.place.partition, names);
         call.arg(bucket.name());
         for Repair { item, found, row } in repairs {

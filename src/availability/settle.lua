@@ -26,7 +26,10 @@ if at and at.epoch < epoch then
     at = nil
 end
 write_rows(rows, 12, epoch)
-if not (at and to and at.seq == from) then return 0 end
+if not (at and to and at.seq == from) then
+    if at and #rows > 0 then rows_changed() end
+    return 0
+end
 redis.call('HSET', key.checkpoint, 'seq', to)
 if before_us then stamp(before_us) end
 return 1

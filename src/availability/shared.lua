@@ -5,7 +5,8 @@
 -- 2^53, so the numbers of Lua, which are doubles, hold them exactly.
 --
 --   checkpoint   hash   epoch, seq: everything up to here is projected; head_at: when it last stood
---                       at the head (us); doubt: 1 while Redis' clock and the database's disagree
+--                       at the head (us); doubt: 1 while Redis' clock and the database's disagree;
+--                       loose: changes with rows that were written while it stood
 --   rebuild      hash   epoch, id, noted (head before the first page), location and item (cursor),
 --                       lost_from (where a dead checkpoint stood)
 --   r:<location>:<item / 64>
@@ -40,12 +41,12 @@ end
 
 -- nil: unknown.
 local function read_checkpoint()
-    local at = redis.call('HMGET', key.checkpoint, 'epoch', 'seq', 'head_at', 'doubt')
+    local at = redis.call('HMGET', key.checkpoint, 'epoch', 'seq', 'head_at', 'doubt', 'loose')
     if not (at[1] and at[2] and at[3]) then return nil end
     local age_us = now_us - tonumber(at[3])
     -- A clock that went back says nothing of the age.
     return { epoch = tonumber(at[1]), seq = tonumber(at[2]), age_us = age_us,
-        doubt = at[4] == '1' or age_us < 0 }
+        doubt = at[4] == '1' or age_us < 0, loose = tonumber(at[5] or 0) }
 end
 
 -- Why nothing may be promised at this checkpoint; nil: it may. An `epoch` of '' is any.

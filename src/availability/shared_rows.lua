@@ -29,6 +29,11 @@ local function write_rows(rows, first, epoch)
     end
 end
 
+-- Says that rows were written while the checkpoint stood: whoever has read them reads them again.
+local function rows_changed()
+    redis.call('HINCRBY', key.checkpoint, 'loose', 1)
+end
+
 -- A checkpoint of a dead epoch: its rows are about to be replaced, so it says nothing any more.
 -- Where it stood is kept, because holds that were consumed after it may still be here.
 local function bury_checkpoint(at)

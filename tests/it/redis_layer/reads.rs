@@ -1,11 +1,12 @@
 //! Reading positions.
 
 use stockroom::{
-    availability::{Checkpoint, read::Projected},
+    availability::{Availability, Checkpoint, project::Effects, read::Projected},
     stock::ids::{ItemNo, LocationNo, Partition, Place, PositionKey},
 };
 
-use super::layer::{EPOCH, Layer, PARTITION, PLACE, id, key, row};
+use super::layer::{EPOCH, Layer, PARTITION, PLACE, id, key, row, settle};
+use crate::harness::databases;
 
 #[tokio::test]
 async fn positions_come_in_the_order_in_which_they_were_asked() {
@@ -74,4 +75,46 @@ async fn rows_of_another_epoch_are_not_there() {
         Some(row(2, 4, 21, 0)),
         "a smaller seq of a later epoch"
     );
+}
+
+#[tokio::test]
+async fn rows_are_fetched_once_as_long_as_nothing_changes() {
+    let layer = Layer::with(&[(1, 10, 0), (2, 20, 0)]).await;
+    assert_eq!(layer.position(1).await.row, Some(row(1, 5, 10, 0)));
+    layer.raw.command(&["DEL", &layer.key("r:7:0")]).await;
+    assert_eq!(layer.position(1).await.row, Some(row(1, 5, 10, 0)), "it was seen");
+    let both = layer.redis.read(&[key(2), key(1)], None).await.unwrap();
+    let rows: Vec<_> = both.positions.iter().map(|position| position.row).collect();
+    assert_eq!(rows, [None, Some(row(1, 5, 10, 0))], "only what was not seen is fetched");
+    let rows = [row(1, 11, 9, 1)];
+    let effects = Effects { rows: &rows, ..Effects::default() };
+    assert!(layer.redis.settle(PARTITION, settle(10, Some(11), None, effects)).await.unwrap());
+    layer.raw.command(&["DEL", &layer.key("r:7:0")]).await;
+    assert_eq!(layer.position(1).await.row, Some(row(1, 11, 9, 1)), "by its own batch");
+}
+
+#[tokio::test]
+async fn what_another_server_did_is_seen_at_once() {
+    let layer = Layer::with(&[(1, 10, 0), (2, 20, 0)]).await;
+    let other = Availability::new(&databases::redis_url().await, &layer.prefix).unwrap();
+    let rows = |seq, sellable| [row(1, seq, sellable, 0)];
+    assert_eq!(layer.position(1).await.row, Some(row(1, 5, 10, 0)));
+    // Behind the checkpoint, which then stands elsewhere; and beyond it, which does not move it.
+    for (from, to, sellable, moved) in [(10, 11, 9, true), (12, 13, 8, false)] {
+        let rows = rows(to, sellable);
+        let effects = Effects { rows: &rows, ..Effects::default() };
+        let done = other.settle(PARTITION, settle(from, Some(to), None, effects)).await.unwrap();
+        assert_eq!(done, moved);
+        assert_eq!(layer.position(1).await.row, Some(row(1, to, sellable, 0)));
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_remembered_of_a_redis_that_lost_everything() {
+    let layer = Layer::with(&[(1, 10, 0)]).await;
+    assert_eq!(layer.position(1).await.row, Some(row(1, 5, 10, 0)));
+    layer.raw.command(&["DEL", &layer.key("r:7:0"), &layer.key("checkpoint")]).await;
+    assert_eq!(layer.position(1).await, Projected::default());
+    layer.fill(&[(1, 7, 0)]).await;
+    assert_eq!(layer.position(1).await.row, Some(row(1, 5, 7, 0)));
 }
