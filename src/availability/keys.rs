@@ -138,6 +138,22 @@ impl<'k> Asked<'k> {
         Asked(keys.into())
     }
 
+    /// Different ones of these, and where each of these stands among them, from 0 on.
+    pub(super) fn with_places(keys: &[PositionKey]) -> (Asked<'static>, Vec<usize>) {
+        let mut order: Vec<_> = keys.iter().copied().zip(0..).collect();
+        order.sort_unstable();
+        let (mut asked, mut places) = (Vec::with_capacity(keys.len()), vec![0; keys.len()]);
+        for (key, at) in order {
+            if asked.last() != Some(&key) {
+                asked.push(key);
+            }
+            if let Some(place) = places.get_mut::<usize>(at) {
+                *place = asked.len() - 1;
+            }
+        }
+        (Asked(asked.into()), places)
+    }
+
     /// These, in parts of one partition each and at most so many positions.
     pub(super) fn parts(&self, positions_max: usize) -> impl Iterator<Item = Asked<'_>> {
         let partitions = self.0.chunk_by(|a, b| a.place.partition == b.place.partition);

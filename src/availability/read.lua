@@ -4,16 +4,19 @@
 -- KEYS   checkpoint, holds, held, tick_units, ticks, due, then a bucket of rows each
 -- ARGV   1 the caller's own hold ('': none)
 --        2 packed: location, number of items, items, for each bucket
---        then names of positions whose rows the caller has
+--        3 packed likewise: positions whose rows the caller has
 -- Returns a packed head (1 and epoch, seq, age in us, 1 if in doubt; or 0: no checkpoint; then how
 --        often rows changed while the checkpoint stood), the packed rows in the order of the items
---        (false: none), the units held in the same order and of the names (nothing: none are).
+--        (false: none), the units held in the same order, then of those in 3 (nothing: none are).
 key.checkpoint, key.holds, key.held, key.tick_units, key.ticks, key.due = unpack(KEYS, 1, 6)
 local own = ARGV[1]
 
 local names, values = read_rows(cmsgpack.unpack(ARGV[2]), 7)
-for i = 3, #ARGV do names[#names + 1] = ARGV[i] end
-local held = redis.call('EXISTS', key.held) == 1 and live_held(names) or {}
+local held = {}
+if redis.call('EXISTS', key.held) == 1 then
+    add_names(names, cmsgpack.unpack(ARGV[3]))
+    held = live_held(names)
+end
 local packed = own ~= '' and redis.call('HGET', key.holds, own)
 if packed then
     local hold = cmsgpack.unpack(packed)

@@ -8,7 +8,7 @@ use crate::{
     availability::{
         Availability, Checkpoint, POSITIONS_MAX, Row,
         fault::{Fault, Nonsense},
-        keys::{Asked, KeyName, hold_field, position_name},
+        keys::{Asked, KeyName, hold_field},
         mirror::{Recalled, Stand},
         pack::Unpacker,
         packed, parts, script,
@@ -87,7 +87,7 @@ impl Availability {
     /// # Errors
     /// Redis cannot be used.
     pub async fn read(&self, keys: &[PositionKey], own: Option<HoldId>) -> Result<Reading, Fault> {
-        let all = Asked::new(keys.iter().copied());
+        let (all, places) = Asked::with_places(keys);
         let now = Instant::now();
         let mut inquiries: Vec<_> = all
             .parts(POSITIONS_MAX)
@@ -123,10 +123,8 @@ impl Availability {
             views.and_modify(|before| *before = before.meet(found.view)).or_insert(found.view);
             sorted.extend(found.positions);
         }
-        reading.positions = keys
-            .iter()
-            .map(|&key| sorted.get(all.place(key).wrapping_sub(1)).copied().unwrap_or_default())
-            .collect();
+        let at = |place: usize| sorted.get(place).copied().unwrap_or_default();
+        reading.positions = places.into_iter().map(at).collect();
         Ok(reading)
     }
 
@@ -140,10 +138,8 @@ impl Availability {
             let names = KEYS.into_iter().chain(rows_of.buckets().map(KeyName::Rows));
             let mut call = self.invocation(&READ, partition, names);
             let own = own.filter(|own| own.place.partition == partition);
-            call.arg(own.map(hold_field).unwrap_or_default()).arg(rows_of.packed());
-            inquiry.recalled().for_each(|(key, _)| {
-                call.arg(position_name(key));
-            });
+            call.arg(own.map(hold_field).unwrap_or_default());
+            call.arg(rows_of.packed()).arg(inquiry.recalled().packed());
             call
         };
         let calls: Vec<_> = inquiries.iter().map(call).collect();
@@ -173,8 +169,8 @@ impl Inquiry<'_> {
         self.part.iter().zip(rows.chain(std::iter::repeat(None)))
     }
 
-    fn recalled(&self) -> impl Iterator<Item = (PositionKey, Option<Row>)> {
-        self.rows().filter_map(|(key, row)| Some((key, row?)))
+    fn recalled(&self) -> Asked<'static> {
+        Asked::new(self.rows().filter(|(_, row)| row.is_some()).map(|(key, _)| key))
     }
 
     fn not_recalled(&self) -> Asked<'static> {

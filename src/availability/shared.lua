@@ -76,18 +76,25 @@ local function bucket_rows(bucket, fields)
     return rows
 end
 
+-- Adds the names of positions: location, number of items, items, for each bucket.
+local function add_names(names, asked)
+    local at = 1
+    while asked[at] do
+        local location, count = asked[at], asked[at + 1]
+        for i = at + 2, at + 1 + count do names[#names + 1] = location .. ':' .. asked[i] end
+        at = at + 2 + count
+    end
+end
+
 -- Reads packed rows. `asked` lists buckets, whose keys are KEYS[first], KEYS[first + 1] ...:
 -- location, number of items, items. Returns names of the positions and packed rows (false: none),
 -- in this order.
 local function read_rows(asked, first)
     local names, values, at = {}, {}, 1
+    add_names(names, asked)
     while asked[at] do
-        local location, count, fields = asked[at], asked[at + 1], {}
-        for i = 1, count do
-            local item = asked[at + 1 + i]
-            fields[i] = item % 64
-            names[#names + 1] = location .. ':' .. item
-        end
+        local count, fields = asked[at + 1], {}
+        for i = 1, count do fields[i] = asked[at + 1 + i] % 64 end
         for _, value in ipairs(bucket_rows(KEYS[first], fields)) do
             values[#values + 1] = value
         end
