@@ -1,8 +1,8 @@
 //! PostgreSQL, the authority. All SQL of the project is here: one public method is one transaction,
 //! one private function is one statement.
 //!
-//! Read [`transaction`] (how a batch is written), then [`load`](transaction) (what it reads under
-//! the lock), [`directory`] (master data, cached), [`queries`], [`rejected`] and [`verify`].
+//! Read [`transaction`] (how a batch is written), then `load` and `write` (what it reads under the
+//! lock, and what it adds), [`directory`] (master data, cached), [`queries`], [`rejected`] and [`verify`].
 #![expect(clippy::disallowed_types, reason = "the one place that speaks SQL")]
 
 mod batch_rows;

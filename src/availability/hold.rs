@@ -1,5 +1,4 @@
-//! Holds: short-lived promises. A hold ends with the tick of 100 ms in which it expires, by Redis' own
-//! clock, and what it held is free from that moment on.
+//! Holds: promises that end by themselves with a tick of 100 ms, by Redis' own clock; then all is free.
 
 use std::sync::LazyLock;
 

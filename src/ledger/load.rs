@@ -1,4 +1,5 @@
-//! What a batch reads under the lock, one statement per kind of row and partition.
+//! What a batch reads under the lock, partition by partition: the head with requests and positions in
+//! one statement, and one for each other kind of row that it needs.
 //!
 //! Rows are looked up key by key, in lateral subqueries that `offset 0` keeps the planner from
 //! rearranging: whatever it believes about the size of a table, a key is looked up in its index. On a
