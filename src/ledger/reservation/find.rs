@@ -25,7 +25,7 @@ pub struct Filter {
     pub location: Option<LocationNo>,
     /// Only in these states; empty: any.
     pub states: Vec<State>,
-    /// Only with this hash of a pickup code.
+    /// Only with this hash of a pickup code, if it is open or expired.
     pub code_hash: Option<i64>,
     /// Only of this order; empty: any.
     pub order_ref: String,
@@ -164,7 +164,8 @@ impl Ledger {
              where partition = $1 and no > $2 and held_as is null
                  and ($3::int is null or location = $3)
                  and (cardinality($4::smallint[]) = 0 or state = any($4))
-                 and ($5::bigint is null or (code_hash = $5 and state in (1, 2, 3)))
+                 and ($5::bigint is null
+                     or (code_hash = $5 and (state in (1, 2, 3) or state = 7)))
                  and ($6::text is null or order_ref = $6)
                  and ($7::text is null or customer_ref = $7)
              order by no limit $8",

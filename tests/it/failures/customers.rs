@@ -3,8 +3,8 @@
 
 use futures::future::join;
 use stockroom::api::proto::{
-    CancelledBy, ChannelPolicy, CreateReservationRequest, MovementKind, PutChannelPolicyRequest,
-    Reservation, ReservationState,
+    CancelledBy, ChannelPolicy, CreateReservationRequest, ListReservationsRequest, MovementKind,
+    PutChannelPolicyRequest, Reservation, ReservationState,
 };
 use tonic::Code;
 
@@ -64,6 +64,14 @@ async fn f5_who_comes_late_gets_what_is_still_aside() {
     let made = ready(&server, 1).await;
     let id = &made.reservation_id;
     expired(&server, id).await;
+    let by_code = ListReservationsRequest {
+        location_id: "shop".to_owned(),
+        pickup_code: made.pickup_code.clone(),
+        ..ListReservationsRequest::default()
+    };
+    let found = server.list(by_code).await.unwrap().reservations;
+    let found: Vec<_> = found.iter().map(|found| (&*found.reservation_id, found.state())).collect();
+    assert_eq!(found, [(&**id, ReservationState::Expired)], "the code is all that they bring");
     let one = stockroom::api::proto::CollectReservationRequest {
         lines: vec![line("jam", 1)],
         ..collection("k1", id, &made.pickup_code)
