@@ -11,6 +11,7 @@ mod entry_row;
 pub mod epoch;
 pub mod fault;
 pub mod feed;
+pub mod head;
 mod load;
 mod migrate;
 pub mod network;

@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::{
     availability::Availability,
-    ledger::{Ledger, epoch::Head, fault::Fault},
+    ledger::{Ledger, fault::Fault, head::Head},
     reads::Reads,
     stock::{
         draft::Draft,

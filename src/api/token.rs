@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
-    ledger::epoch::Head,
+    ledger::head::Head,
     stock::ids::{Partition, Seq},
 };
 

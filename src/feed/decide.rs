@@ -5,7 +5,7 @@ use crate::{
         Checkpoint,
         rebuild::{Rebuild, State},
     },
-    ledger::epoch::Head,
+    ledger::head::Head,
     stock::{ids::Seq, time::Micros},
 };
 

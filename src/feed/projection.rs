@@ -22,8 +22,8 @@ use crate::{
     feed::decide::{Next, next},
     ledger::{
         Ledger,
-        epoch::Head,
         feed::{Balance, Change, Heads},
+        head::Head,
     },
     stock::{
         hold::{HoldEffect, HoldId},

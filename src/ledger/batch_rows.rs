@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::{
     ledger::{
-        epoch::{Head, Locked},
+        head::{Head, Locked},
         sql_time::At,
     },
     stock::{

@@ -3,8 +3,8 @@
 use crate::{
     ledger::{
         Ledger,
-        epoch::{Head, Locked},
         fault::Fault,
+        head::{Head, Locked},
         sql_time::At,
     },
     stock::{

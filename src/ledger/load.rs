@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::{
     ledger::{
         batch_rows::{HeadRow, PositionRow, RequestRow},
-        epoch::Locked,
         fault::{Defect, Fault},
+        head::Locked,
         reservation::{load_holds, load_reservations, load_versions},
         rows,
         rows::meaning,

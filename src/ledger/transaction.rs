@@ -9,8 +9,8 @@ use crate::{
     ledger::{
         Ledger,
         directory::Directory,
-        epoch::{Head, Locked, lock_statement},
         fault::{Defect, Fault, Kind},
+        head::{Head, Locked, lock_statement},
         load::{load, open},
         write::write,
     },

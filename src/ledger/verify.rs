@@ -19,8 +19,8 @@ use sqlx::{Connection as _, PgConnection};
 use crate::{
     ledger::{
         Ledger,
-        epoch::Head,
         fault::Fault,
+        head::Head,
         rows,
         verify::{
             compare::{Suspects, look_again, look_at_all},

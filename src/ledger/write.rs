@@ -6,8 +6,8 @@ use crate::{
     ledger::{
         batch_rows::{LineRow, PositionRow, RequestRow},
         entry_row::EntryRow,
-        epoch::Head,
         fault::Fault,
+        head::Head,
         reservation::{ReservationRow, change},
         sql_time::At,
     },

@@ -8,8 +8,8 @@ use crate::{
     ledger::{
         Ledger,
         directory::Directory,
-        epoch::Head,
         fault::{Fault, Kind},
+        head::Head,
         transaction::{Batch, Committed},
     },
     stock::{

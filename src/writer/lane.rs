@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     availability::Availability,
-    ledger::{Ledger, epoch::Head},
+    ledger::{Ledger, head::Head},
     stock::{ids::Partition, machine::Outcome, movement::Command, refusal::Refusal},
     telemetry,
     writer::{

@@ -8,7 +8,7 @@ pub(super) use self::{fingerprint::fingerprint_of_hold, names::leave_out_unheard
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    ledger::{epoch::Head, fault::Fault},
+    ledger::{fault::Fault, head::Head},
     stock::{
         channel_policy::Unanswered,
         hash::Digest,

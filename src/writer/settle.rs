@@ -6,7 +6,7 @@ use crate::{
         Availability, Row,
         project::{Consumed, Effects, Settle},
     },
-    ledger::epoch::Head,
+    ledger::head::Head,
     stock::{
         hold::{HoldEffect, HoldId},
         ids::{Partition, Seq},

@@ -9,7 +9,7 @@ use crate::{
         token::Token,
         wire::time_out,
     },
-    ledger::{directory::Known, epoch::Head},
+    ledger::{directory::Known, head::Head},
     stock::{hold::HoldId, reservation::Reservation},
 };
 

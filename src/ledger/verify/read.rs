@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    ledger::{epoch::Head, fault::Fault, sql_time::At},
+    ledger::{fault::Fault, head::Head, sql_time::At},
     stock::ids::Partition,
 };
 

@@ -7,7 +7,7 @@ use stockroom::{
         rebuild::{Cursor, Rebuild, State},
     },
     feed::decide::{Next, next},
-    ledger::epoch::Head,
+    ledger::head::Head,
     stock::{ids::Partition, time::Timestamp},
 };
 
