@@ -1,4 +1,4 @@
-//! Who else could serve a basket: the nearest locations that have all of it.
+//! Where else a customer could collect a basket: the nearest locations that have all of it.
 
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ pub struct Nearby {
 }
 
 impl Reads {
-    /// Locations that have all `lines` to promise, nearest first. Those without coordinates are never
-    /// found, and neither is anything from a place without.
+    /// Locations that have all `lines` to promise and where customers may collect, nearest first. Those
+    /// without coordinates are never found, and neither is anything from a place without.
     ///
     /// # Errors
     /// Neither store can say anything.
@@ -47,7 +47,8 @@ impl Reads {
             let Some(own) = known.location_of(from.location).and_then(|own| own.coordinates) else {
                 return Ok(Vec::new());
             };
-            let others = known.locations().filter(|other| other.place != from);
+            let others =
+                known.locations().filter(|other| other.place != from && other.pickup_enabled);
             let others = others.map(|other| (Arc::clone(other), other.coordinates));
             nearest(own, others).into_iter().take(CANDIDATES_MAX).collect()
         };

@@ -15,22 +15,26 @@ use crate::harness::{
 
 /// Shops on a line to the east, each farther from the first.
 const SHOPS: [&str; 8] = ["here", "next", "far", "farther", "e", "f", "g", "h"];
+/// Where nobody may collect.
+const DEPOT: &str = "depot";
 
-/// Shops with coordinates and so many units of jam.
+/// Shops with coordinates and so many units of jam; and a depot with plenty, next to the first of them.
 async fn shops(stock: &[(&str, i64)]) -> Server {
     let server = Server::start_honest().await;
-    for (number, shop) in SHOPS.iter().enumerate() {
+    let at = |number: usize| 13.0 + number as f64 / 10.0;
+    let shops = SHOPS.iter().enumerate().map(|(number, shop)| (*shop, at(number)));
+    for (location_id, longitude) in shops.chain([(DEPOT, 13.01)]) {
         let location = Location {
-            location_id: (*shop).to_owned(),
+            location_id: location_id.to_owned(),
             latitude: Some(52.0),
-            longitude: Some(13.0 + number as f64 / 10.0),
-            pickup_enabled: true,
+            longitude: Some(longitude),
+            pickup_enabled: location_id != DEPOT,
             ..Location::default()
         };
         let request = PutLocationRequest { location: Some(location) };
         server.network().put_location(request).await.unwrap();
     }
-    for &(shop, units) in stock {
+    for &(shop, units) in stock.iter().chain(&[(DEPOT, 50)]) {
         server.record_one(receipt("r", shop, "jam", units)).await.recorded();
     }
     server.caught_up().await;
