@@ -14,6 +14,8 @@ else
 fi
 export SQLX_OFFLINE=true
 table=''
+# What all tests of one run may take together.
+TESTS_MAX_S=2400
 
 part() {
     local name=$1 from=$SECONDS
@@ -28,13 +30,21 @@ report() {
     printf '%s%-12s %5d s\n' "$table" all "$SECONDS" >&2
 }
 
-run_tests() { cargo test --workspace 2>&1 | tee -a "$log"; }
+# A test that never ends must not take the rest of the day: the run is ended, and it is named.
+bounded() {
+    timeout --signal=INT --kill-after=10 "$TESTS_MAX_S" "$@" 2>&1 | tee -a "$log" || {
+        awk '/ has been running for over / { open[$2] = 1 } / \.\.\. / { delete open[$2] }
+            END { for (name in open) print "did not end: " name }' "$log" >&2
+        return 1
+    }
+}
+
+run_tests() { bounded cargo test --workspace; }
 
 # Nothing in Redis may be needed: what users see must be the same without it. (That no unit is oversold
 # is tested with, without and with a lying Redis in the first run already.)
 run_without_redis() {
-    STOCKROOM_TEST_REDIS=absent cargo test --test it -- services failures commit 2>&1 |
-        tee -a "$log"
+    STOCKROOM_TEST_REDIS=absent bounded cargo test --test it -- services failures commit
 }
 
 # All test binaries together, for those who read only the end.

@@ -29,7 +29,7 @@ mod write;
 use std::{str::FromStr as _, sync::Arc, time::Duration};
 
 use sqlx::{
-    PgPool,
+    Connection as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::sync::OnceCell;
@@ -67,6 +67,8 @@ pub struct Ledger {
 /// A server in the middle of a transaction that stops responding is disconnected after this time,
 /// so that its locks do not stop the others.
 const IDLE_IN_TRANSACTION: &str = "5s";
+/// A connection that was given back and is silent for this long is given up.
+const PING_MAX: Duration = Duration::from_secs(2);
 /// Every statement of a batch looks rows up by key, for which one plan serves all values; none is worth
 /// making anew for each batch.
 const WRITER_PLANS: [(&str, &str); 2] =
@@ -91,6 +93,7 @@ impl Ledger {
                 .max_connections(connections_max)
                 .acquire_timeout(options.acquire_timeout)
                 .test_before_acquire(false)
+                .after_release(|connection, _| Box::pin(is_heard(connection)))
                 .connect_lazy_with(connect)
         };
         // Optional filters make a plan for all values a bad one for most.
@@ -141,6 +144,12 @@ impl Ledger {
         self.readers.close().await;
         self.followers.close().await;
     }
+}
+
+/// The pool itself would wait for an answer for ever, and be one connection short.
+async fn is_heard(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let heard = tokio::time::timeout(PING_MAX, connection.ping()).await;
+    heard.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
 }
 
 /// The partition that a new location is given, in a database of `partitions`.

@@ -21,6 +21,10 @@ use crate::api::error::{deadline_exceeded, invalid, status};
 /// caller's time-out if that is less. Also keeps the transport from answering CANCELLED instead.
 const MARGIN_MAX: Duration = Duration::from_millis(20);
 
+/// A call that states no time-out is given up after this time: its own work has ended long before, one
+/// way or the other. Of a stream this is the time to its first headers.
+const CALL_MAX: Duration = Duration::from_secs(60);
+
 /// When a call is given up. In the extensions of every request that states a time-out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(pub Instant);
@@ -61,15 +65,12 @@ where
             request.extensions_mut().insert(Deadline(deadline));
         }
         let call = self.0.call(request);
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + CALL_MAX);
         Box::pin(async move {
-            let response = match deadline {
-                Some(deadline) => match tokio::time::timeout_at(deadline, call).await {
-                    Ok(response) => response?,
-                    Err(_) => return Ok(deadline_exceeded().into_http()),
-                },
-                None => call.await?,
-            };
-            Ok(with_details(response))
+            match tokio::time::timeout_at(deadline, call).await {
+                Ok(response) => Ok(with_details(response?)),
+                Err(_) => Ok(deadline_exceeded().into_http()),
+            }
         })
     }
 }

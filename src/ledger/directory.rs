@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 pub use crate::ledger::directory::known::{Known, KnownChannel, KnownItem, KnownLocation};
 use crate::{
     ledger::{
-        fault::Fault,
+        fault::{Answered as _, Fault},
         network::{LocationRow, PolicyRow},
     },
     stock::ids::{ChannelNo, ItemNo, LocationNo, SourceNo},
@@ -114,8 +114,8 @@ impl Directory {
             skus as _,
         )
         .fetch_all(connection)
-        .await
-        .map_err(Fault::doing("look items up"))?;
+        .answered("look items up")
+        .await?;
         let mut known = self.known_mut();
         for row in rows {
             let (item, stock_item, revision) = (ItemNo(row.item_no), row.stock_item, row.revision);
@@ -135,8 +135,8 @@ impl Directory {
             &numbers,
         )
         .fetch_all(&self.pool)
-        .await
-        .map_err(Fault::doing("look items up by number"))?;
+        .answered("look items up by number")
+        .await?;
         let mut known = self.known_mut();
         for row in rows {
             let (item, stock_item, revision) = (ItemNo(row.item_no), row.stock_item, row.revision);
@@ -157,8 +157,8 @@ impl Directory {
             skus as _,
         )
         .execute(&self.pool)
-        .await
-        .map_err(Fault::doing("add items"))?;
+        .answered("add items")
+        .await?;
         self.find_items(skus).await
     }
 
@@ -177,8 +177,8 @@ impl Directory {
             source,
         )
         .fetch_one(&self.pool)
-        .await
-        .map_err(Fault::doing("add a source"))?;
+        .answered("add a source")
+        .await?;
         self.known_mut().learn_source(source, SourceNo(added));
         Ok(SourceNo(added))
     }
@@ -190,8 +190,8 @@ impl Directory {
     pub async fn refresh(&self) -> Result<(), Fault> {
         let newest = sqlx::query_scalar!("select revision from network_revision")
             .fetch_one(&self.pool)
-            .await
-            .map_err(Fault::doing("read the network's revision"))?;
+            .answered("read the network's revision")
+            .await?;
         let seen = self.known().revision;
         if newest == seen {
             return Ok(());
@@ -204,8 +204,8 @@ impl Directory {
             seen,
         )
         .fetch_all(&self.pool)
-        .await
-        .map_err(Fault::doing("read changed items"))?;
+        .answered("read changed items")
+        .await?;
         let mut known = self.known_mut();
         for row in changed {
             let (item, stock_item, revision) = (ItemNo(row.item_no), row.stock_item, row.revision);

@@ -1,6 +1,10 @@
 //! What went wrong with the database, for the operator to read and the writer to act on.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
+
+/// A statement that is not answered within this time never will be: the connection is open, and nobody
+/// is at its other end.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Something that no caller can mend. `Display` says only its own level; the source says the rest.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +61,24 @@ pub(crate) enum Defect {
     /// There are no partitions.
     #[error("the database was not prepared; run `stockroom migrate`")]
     Unprepared,
+    /// Nobody is at the other end of a connection.
+    #[error("there was no answer in time")]
+    Silence,
+}
+
+/// Waiting for the database, but not for ever.
+pub(crate) trait Answered<T>: Future<Output = Result<T, sqlx::Error>> + Send {
+    /// What came of it, or a fault of doing this.
+    fn answered(self, doing: &'static str) -> impl Future<Output = Result<T, Fault>> + Send;
+}
+
+impl<T, F: Future<Output = Result<T, sqlx::Error>> + Send> Answered<T> for F {
+    async fn answered(self, doing: &'static str) -> Result<T, Fault> {
+        match tokio::time::timeout(ANSWER_MAX, self).await {
+            Ok(answer) => answer.map_err(Fault::doing(doing)),
+            Err(_) => Err(Fault::silence(doing)),
+        }
+    }
 }
 
 impl Fault {
@@ -71,6 +93,11 @@ impl Fault {
 
     pub(crate) fn unprepared() -> Fault {
         Fault::defect("use the database", Defect::Unprepared)
+    }
+
+    /// Nothing is known of what was asked for.
+    pub(crate) fn silence(doing: &'static str) -> Fault {
+        Fault { doing, kind: Kind::Unavailable, source: Defect::Silence.into() }
     }
 
     /// The machine asked for more again and again.

@@ -3,7 +3,7 @@
 use crate::{
     ledger::{
         Ledger,
-        fault::Fault,
+        fault::{Answered as _, Fault},
         head::{Head, Locked},
         sql_time::At,
     },
@@ -67,8 +67,8 @@ impl Ledger {
                from ledger_head order by partition"#,
         )
         .fetch_all(&mut *self.follower().await?)
-        .await
-        .map_err(Fault::doing("read the heads"))?;
+        .answered("read the heads")
+        .await?;
         let locked = rows.into_iter().map(|row| Locked {
             head: Head {
                 partition: Partition(row.partition),
@@ -110,8 +110,8 @@ impl Ledger {
             rows_max,
         )
         .fetch_all(&mut *self.follower().await?)
-        .await
-        .map_err(Fault::doing("read what was recorded"))?;
+        .answered("read what was recorded")
+        .await?;
         let changes = rows.into_iter().map(|row| Change {
             balance: Balance {
                 key: key(partition, row.location, row.item),
@@ -144,8 +144,8 @@ impl Ledger {
             rows_max,
         )
         .fetch_all(&mut *self.follower().await?)
-        .await
-        .map_err(Fault::doing("read a page of positions"))?;
+        .answered("read a page of positions")
+        .await?;
         let balances = rows.into_iter().map(|row| Balance {
             key: key(partition, row.location, row.item),
             seq: row.seq,
@@ -175,8 +175,8 @@ impl Ledger {
             last.0,
         )
         .fetch_all(&mut *self.follower().await?)
-        .await
-        .map_err(Fault::doing("read some positions of a location"))?;
+        .answered("read some positions of a location")
+        .await?;
         let balances = rows.into_iter().map(|row| Balance {
             key: key(place.partition, row.location, row.item),
             seq: row.seq,
@@ -203,8 +203,8 @@ impl Ledger {
             At(changed_after) as At,
         )
         .fetch_all(&mut *self.follower().await?)
-        .await
-        .map_err(Fault::doing("read the holds that the ledger keeps"))?;
+        .answered("read the holds that the ledger keeps")
+        .await?;
         let holds = rows.into_iter().map(|row| HoldId {
             place: Place { partition, location: LocationNo(row.location) },
             digest: Digest(row.held_as.as_u128()),

@@ -7,7 +7,13 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    ledger::{Ledger, fault::Fault, load::load, rows, sql_time::At},
+    ledger::{
+        Ledger,
+        fault::{Answered as _, Fault},
+        load::load,
+        rows,
+        sql_time::At,
+    },
     stock::{
         book::{Book, Needs},
         entry::Entry,
@@ -168,8 +174,8 @@ impl Ledger {
         let row =
             sqlx::query!("select epoch, seq from ledger_head where partition = $1", partition.0)
                 .fetch_optional(&self.readers)
-                .await
-                .map_err(Fault::doing("read a head"))?;
+                .answered("read a head")
+                .await?;
         Ok(row.map(|row| (row.epoch, row.seq)))
     }
 
@@ -198,8 +204,8 @@ impl Ledger {
             &sources,
         )
         .fetch_all(&self.readers)
-        .await
-        .map_err(Fault::doing("read names"))?;
+        .answered("read names")
+        .await?;
         let mut names = Names::default();
         for row in rows {
             let table = match row.table {
@@ -248,8 +254,8 @@ async fn find_requests(
         digests,
     )
     .fetch_all(connection)
-    .await
-    .map_err(Fault::doing("look requests up"))?;
+    .answered("look requests up")
+    .await?;
     let place = |partition, location| Place { partition, location: LocationNo(location) };
     Ok(rows
         .into_iter()
@@ -292,8 +298,8 @@ async fn list_seqs(
         rows_max,
     )
     .fetch_all(connection)
+    .answered("list entries")
     .await
-    .map_err(Fault::doing("list entries"))
 }
 
 async fn positions_at(
@@ -331,8 +337,8 @@ async fn positions_at(
         seq,
     )
     .fetch_all(connection)
-    .await
-    .map_err(Fault::doing("read earlier positions"))?;
+    .answered("read earlier positions")
+    .await?;
     Ok(rows
         .into_iter()
         .map(|row| {
@@ -373,8 +379,8 @@ async fn seq_at(
 async fn last_seq(connection: &mut PgConnection, partition: Partition) -> Result<Seq, Fault> {
     let seq = sqlx::query_scalar!("select seq from ledger_head where partition = $1", partition.0)
         .fetch_optional(connection)
-        .await
-        .map_err(Fault::doing("read a head"))?;
+        .answered("read a head")
+        .await?;
     Ok(seq.unwrap_or(0))
 }
 
@@ -389,7 +395,7 @@ async fn recorded_at(
         seq,
     )
     .fetch_optional(connection)
-    .await
-    .map_err(Fault::doing("read when an entry was recorded"))?;
+    .answered("read when an entry was recorded")
+    .await?;
     Ok(at.map(|at| at.0))
 }

@@ -5,7 +5,13 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
-    ledger::{Ledger, directory::Known, fault::Fault, queries::FoundRequest, sql_time::At},
+    ledger::{
+        Ledger,
+        directory::Known,
+        fault::{Answered as _, Fault},
+        queries::FoundRequest,
+        sql_time::At,
+    },
     stock::{hash::Digest, time::Timestamp},
 };
 
@@ -157,8 +163,8 @@ impl Ledger {
             note,
         )
         .execute(&self.readers)
-        .await
-        .map_err(Fault::doing("decide on a rejected movement"))?;
+        .answered("decide on a rejected movement")
+        .await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -260,8 +266,8 @@ async fn reject(pool: &PgPool, rejections: &[&Rejection]) -> Result<(), Fault> {
         payloads as _,
     )
     .execute(pool)
-    .await
-    .map_err(Fault::doing("keep rejected movements"))?;
+    .answered("keep rejected movements")
+    .await?;
     Ok(())
 }
 
@@ -289,8 +295,8 @@ async fn list(
         rows_max,
     )
     .fetch_all(pool)
-    .await
-    .map_err(Fault::doing("list rejected movements"))?;
+    .answered("list rejected movements")
+    .await?;
     Ok(rows.into_iter().map(Row::rejected).collect())
 }
 
@@ -303,8 +309,8 @@ async fn read(pool: &PgPool, id: Uuid) -> Result<Option<Rejected>, Fault> {
         id,
     )
     .fetch_optional(pool)
-    .await
-    .map_err(Fault::doing("read a rejected movement"))?;
+    .answered("read a rejected movement")
+    .await?;
     Ok(row.map(Row::rejected))
 }
 
@@ -317,8 +323,8 @@ async fn open_rows(pool: &PgPool, after: Uuid) -> Result<Vec<OpenRow>, Fault> {
         after,
     )
     .fetch_all(pool)
-    .await
-    .map_err(Fault::doing("read open rejected movements"))?;
+    .answered("read open rejected movements")
+    .await?;
     Ok(rows
         .into_iter()
         .map(|row| OpenRow {
@@ -337,7 +343,7 @@ async fn resolve(pool: &PgPool, ids: &[Uuid]) -> Result<(), Fault> {
         ids,
     )
     .execute(pool)
-    .await
-    .map_err(Fault::doing("resolve rejected movements"))?;
+    .answered("resolve rejected movements")
+    .await?;
     Ok(())
 }

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::ledger::{Ledger, fault::Fault};
+use crate::ledger::{
+    Ledger,
+    fault::{Answered as _, Fault},
+};
 
 impl Ledger {
     /// The key that a source is settled up to; empty: none is known.
@@ -12,8 +15,8 @@ impl Ledger {
     pub async fn resume_key(&self, source: &str) -> Result<String, Fault> {
         let key = sqlx::query_scalar!("select resume_key from source where source = $1", source)
             .fetch_optional(&self.readers)
-            .await
-            .map_err(Fault::doing("read a resume point"))?;
+            .answered("read a resume point")
+            .await?;
         Ok(key.flatten().unwrap_or_default())
     }
 
@@ -32,8 +35,8 @@ impl Ledger {
             &keys,
         )
         .execute(&self.readers)
-        .await
-        .map_err(Fault::doing("write resume points"))?;
+        .answered("write resume points")
+        .await?;
         Ok(())
     }
 }

@@ -44,13 +44,18 @@ pub struct Committed {
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 
 impl Ledger {
+    /// Until when a batch that begins now waits for a head.
+    pub fn lock_wait_until(deadline: Instant) -> Instant {
+        deadline.min(Instant::now() + LOCK_WAIT_MAX)
+    }
+
     /// Begins a batch over `partitions`, which must be ascending: that order keeps two batches over
     /// several partitions from waiting for each other.
     ///
     /// # Errors
     /// The database is away, or a head was not to be had before the deadline.
     pub async fn begin(&self, partitions: &[Partition], deadline: Instant) -> Result<Batch, Fault> {
-        let left = deadline.saturating_duration_since(Instant::now()).min(LOCK_WAIT_MAX);
+        let left = Ledger::lock_wait_until(deadline).saturating_duration_since(Instant::now());
         let begin = format!("begin; set local lock_timeout = {}", left.as_millis().max(1));
         // In one round trip, and yet statements of their own.
         let locks = partitions.iter().copied().map(lock_statement);

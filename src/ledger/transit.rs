@@ -4,7 +4,11 @@ use rustc_hash::FxHashMap;
 use sqlx::PgConnection;
 
 use crate::{
-    ledger::{Ledger, fault::Fault, sql_time::At},
+    ledger::{
+        Ledger,
+        fault::{Answered as _, Fault},
+        sql_time::At,
+    },
     stock::{
         ids::{ItemNo, LocationNo, Partition, Place, PositionKey},
         position::Position,
@@ -71,8 +75,8 @@ async fn shipped_at(
         &units,
     )
     .fetch_all(connection)
-    .await
-    .map_err(Fault::doing("find out since when goods are in transit"))?;
+    .answered("find out since when goods are in transit")
+    .await?;
     let key = |location, item| PositionKey {
         place: Place { partition, location: LocationNo(location) },
         item: ItemNo(item),

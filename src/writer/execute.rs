@@ -28,6 +28,9 @@ use crate::{
 /// Pause before a batch is executed again; doubled each time up to the maximum.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Beyond what it may wait for locks, an attempt takes milliseconds; one that is silent for this long
+/// has lost its database.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// The machine asks for more at most this often: for originals, then for what undoing them touches,
 /// then for histories; more is a defect.
 const ROUNDS_MAX: usize = 8;
@@ -73,7 +76,13 @@ pub(super) async fn execute(
     let mut outcome_unknown = false;
     let mut pause = PAUSE_MIN;
     loop {
-        let fault = match attempt(ledger, &partitions, commands, deadline, &mut planned).await {
+        let limit = Ledger::lock_wait_until(deadline) + SILENCE_MAX;
+        let attempt = attempt(ledger, &partitions, commands, deadline, &mut planned);
+        let attempted = match tokio::time::timeout_at(limit, attempt).await {
+            Ok(attempted) => attempted,
+            Err(_) => Err(Fault::silence("execute a batch")),
+        };
+        let fault = match attempted {
             Ok(Attempt::Done(outcomes, Committed { heads, replicated }, effects)) => {
                 let answers = outcomes.into_iter().map(Some).collect();
                 return Ok(Done { answers, heads, replicated, effects });
@@ -84,7 +93,11 @@ pub(super) async fn execute(
                 partitions.dedup();
                 continue;
             }
-            Ok(Attempt::Again) => continue,
+            Ok(Attempt::Again) if Instant::now() < deadline => continue,
+            Ok(Attempt::Again) if outcome_unknown => {
+                return Err(Failure::Unavailable { outcome_unknown });
+            }
+            Ok(Attempt::Again) => return Err(Failure::DeadlineExceeded),
             Err(fault) => fault,
         };
         // Once a plan was made, a fault may have struck in COMMIT.

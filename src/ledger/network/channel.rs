@@ -5,7 +5,11 @@ use std::sync::Arc;
 use sqlx::{PgConnection, PgPool};
 
 use crate::{
-    ledger::{Ledger, directory::KnownChannel, fault::Fault},
+    ledger::{
+        Ledger,
+        directory::KnownChannel,
+        fault::{Answered as _, Fault},
+    },
     stock::{
         channel_policy::{Policy, Unanswered},
         ids::ChannelNo,
@@ -96,8 +100,8 @@ impl Ledger {
             channel_id,
         )
         .fetch_optional(&self.readers)
+        .answered("read a channel")
         .await
-        .map_err(Fault::doing("read a channel"))
     }
 
     /// Channels with an id above `after`, by id.
@@ -113,8 +117,8 @@ impl Ledger {
             rows_max,
         )
         .fetch_all(&self.readers)
+        .answered("list channels")
         .await
-        .map_err(Fault::doing("list channels"))
     }
 
     /// Creates or replaces the policy of a channel, under the version after the one that it has,
@@ -172,24 +176,24 @@ impl PolicyRow {
     pub async fn named(pool: &PgPool, channel_ids: &[&str]) -> Result<Vec<PolicyRow>, Fault> {
         select_policies!("where channel_id = any($1)", channel_ids as _)
             .fetch_all(pool)
+            .answered("look channels up")
             .await
-            .map_err(Fault::doing("look channels up"))
     }
 
     /// Those of channels with these numbers.
     pub async fn numbered(pool: &PgPool, numbers: &[i32]) -> Result<Vec<PolicyRow>, Fault> {
         select_policies!("where channel_no = any($1)", numbers)
             .fetch_all(pool)
+            .answered("look channels up by number")
             .await
-            .map_err(Fault::doing("look channels up by number"))
     }
 
     /// Those of channels that changed after a revision.
     pub async fn since(pool: &PgPool, revision: i64) -> Result<Vec<PolicyRow>, Fault> {
         select_policies!("where revision > $1", revision)
             .fetch_all(pool)
+            .answered("read changed channels")
             .await
-            .map_err(Fault::doing("read changed channels"))
     }
 
     async fn after(pool: &PgPool, after: &str, rows_max: i64) -> Result<Vec<PolicyRow>, Fault> {
@@ -199,8 +203,8 @@ impl PolicyRow {
             rows_max
         )
         .fetch_all(pool)
+        .answered("list policies")
         .await
-        .map_err(Fault::doing("list policies"))
     }
 
     /// As the hot path needs it.
@@ -250,8 +254,8 @@ async fn put_channel(
         revision,
     )
     .execute(connection)
-    .await
-    .map_err(Fault::doing("put a channel"))?;
+    .answered("put a channel")
+    .await?;
     Ok(())
 }
 
@@ -261,8 +265,8 @@ async fn policy_version(
 ) -> Result<Option<i64>, Fault> {
     sqlx::query_scalar!("select policy_version from channel where channel_id = $1", channel_id)
         .fetch_optional(connection)
+        .answered("read the version of a policy")
         .await
-        .map_err(Fault::doing("read the version of a policy"))
 }
 
 async fn put_policy(
@@ -294,8 +298,8 @@ async fn put_policy(
         revision,
     )
     .fetch_one(connection)
-    .await
-    .map_err(Fault::doing("put a policy"))?;
+    .answered("put a policy")
+    .await?;
     Ok(KnownChannel {
         channel: ChannelNo(put.channel_no),
         channel_id: channel_id.into(),

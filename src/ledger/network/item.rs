@@ -3,7 +3,11 @@
 use sqlx::PgConnection;
 
 use crate::{
-    ledger::{Ledger, directory::KnownItem, fault::Fault},
+    ledger::{
+        Ledger,
+        directory::KnownItem,
+        fault::{Answered as _, Fault},
+    },
     stock::ids::ItemNo,
 };
 
@@ -38,8 +42,8 @@ impl Ledger {
     pub async fn item(&self, sku: &str) -> Result<Option<Item>, Fault> {
         sqlx::query_as!(Item, "select sku, name, gtins, stock_item from item where sku = $1", sku,)
             .fetch_optional(&self.readers)
+            .answered("read an item")
             .await
-            .map_err(Fault::doing("read an item"))
     }
 
     /// Items with a code above `after`, by code.
@@ -55,8 +59,8 @@ impl Ledger {
             rows_max,
         )
         .fetch_all(&self.readers)
+        .answered("list items")
         .await
-        .map_err(Fault::doing("list items"))
     }
 }
 

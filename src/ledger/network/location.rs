@@ -6,7 +6,12 @@ use jiff::civil::Date;
 use sqlx::{PgConnection, PgPool, types::Json};
 
 use crate::{
-    ledger::{Ledger, directory::KnownLocation, fault::Fault, partition_for},
+    ledger::{
+        Ledger,
+        directory::KnownLocation,
+        fault::{Answered as _, Fault},
+        partition_for,
+    },
     stock::{
         calendar::{Interval, Opening},
         distance::Coordinates,
@@ -99,31 +104,31 @@ impl LocationRow {
     pub async fn named(pool: &PgPool, location_ids: &[&str]) -> Result<Vec<LocationRow>, Fault> {
         select_locations!("where location_id = any($1)", location_ids as _)
             .fetch_all(pool)
+            .answered("look locations up")
             .await
-            .map_err(Fault::doing("look locations up"))
     }
 
     /// Those with these numbers.
     pub async fn numbered(pool: &PgPool, numbers: &[i32]) -> Result<Vec<LocationRow>, Fault> {
         select_locations!("where location_no = any($1)", numbers)
             .fetch_all(pool)
+            .answered("look locations up by number")
             .await
-            .map_err(Fault::doing("look locations up by number"))
     }
 
     /// Those that changed after a revision.
     pub async fn since(pool: &PgPool, revision: i64) -> Result<Vec<LocationRow>, Fault> {
         select_locations!("where revision > $1", revision)
             .fetch_all(pool)
+            .answered("read changed locations")
             .await
-            .map_err(Fault::doing("read changed locations"))
     }
 
     async fn after(pool: &PgPool, after: &str, rows_max: i64) -> Result<Vec<LocationRow>, Fault> {
         select_locations!("where location_id > $1 order by location_id limit $2", after, rows_max)
             .fetch_all(pool)
+            .answered("list locations")
             .await
-            .map_err(Fault::doing("list locations"))
     }
 
     /// As the hot path needs it.
@@ -180,8 +185,8 @@ async fn put_location(
         revision,
     )
     .fetch_one(connection)
-    .await
-    .map_err(Fault::doing("put a location"))?;
+    .answered("put a location")
+    .await?;
     Ok(place(put.partition, put.location_no))
 }
 

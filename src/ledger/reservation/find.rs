@@ -9,7 +9,11 @@ use super::{
     select_reservations,
 };
 use crate::{
-    ledger::{Ledger, fault::Fault, sql_time::At},
+    ledger::{
+        Ledger,
+        fault::{Answered as _, Fault},
+        sql_time::At,
+    },
     stock::{
         hold::HoldId,
         ids::{LocationNo, Partition, Place, PositionKey, Seq},
@@ -82,8 +86,8 @@ impl Ledger {
             rows_max,
         )
         .fetch_all(&mut *self.follower().await?)
-        .await
-        .map_err(Fault::doing("read steps"))?;
+        .answered("read steps")
+        .await?;
         let last = rows.last().map_or(after, |row| row.seq);
         let moved = rows.into_iter().filter_map(|row| {
             let id = row.id?.parse().ok()?;
@@ -99,8 +103,8 @@ impl Ledger {
     pub async fn head_seq(&self, partition: Partition) -> Result<Seq, Fault> {
         sqlx::query_scalar!("select seq from ledger_head where partition = $1", partition.0)
             .fetch_one(&mut *self.follower().await?)
+            .answered("read the head of a partition")
             .await
-            .map_err(Fault::doing("read the head of a partition"))
     }
 
     /// A reservation as it is now.
@@ -137,8 +141,8 @@ impl Ledger {
             Uuid::from_u128(id.digest.0),
         )
         .fetch_optional(&mut *reader)
-        .await
-        .map_err(Fault::doing("find a hold"))?;
+        .answered("find a hold")
+        .await?;
         let Some(no) = no else { return Ok(None) };
         let found = by_number(&mut reader, id.place.partition, &[no]).await?;
         Ok(found.into_iter().find(|found| found.id.place == id.place))
@@ -179,8 +183,8 @@ impl Ledger {
             rows_max,
         )
         .fetch_all(&mut *reader)
-        .await
-        .map_err(Fault::doing("find reservations"))?;
+        .answered("find reservations")
+        .await?;
         by_number(&mut reader, partition, &numbers).await
     }
 
@@ -256,8 +260,8 @@ impl Ledger {
             rows_max,
         )
         .fetch_all(&mut *reader)
-        .await
-        .map_err(Fault::doing("look for what is due"))?;
+        .answered("look for what is due")
+        .await?;
         let now = rows.first().map_or(Timestamp::MIN, |row| row.now.0);
         let due = rows.into_iter().filter_map(|row| {
             let place = Place { partition, location: LocationNo(row.location?) };
@@ -275,8 +279,8 @@ impl Ledger {
         let mut reader = self.reader().await?;
         let row = sqlx::query!("select secret, other_half from pickup_secret")
             .fetch_one(&mut *reader)
-            .await
-            .map_err(Fault::doing("read the secret of pickup codes"))?;
+            .answered("read the secret of pickup codes")
+            .await?;
         Ok([row.secret.into_bytes(), row.other_half.into_bytes()].concat())
     }
 
@@ -304,8 +308,8 @@ impl Ledger {
             rows_max,
         )
         .fetch_all(&mut *reader)
-        .await
-        .map_err(Fault::doing("find the promises of a position"))?;
+        .answered("find the promises of a position")
+        .await?;
         let mut found = by_number(&mut reader, position.place.partition, &numbers).await?;
         // They come back by number.
         found.sort_by_key(|made| numbers.iter().position(|no| *no == made.id.no));
@@ -330,8 +334,8 @@ impl Ledger {
             version,
         )
         .fetch_optional(&mut *self.reader().await?)
-        .await
-        .map_err(Fault::doing("read an earlier state of a reservation"))?;
+        .answered("read an earlier state of a reservation")
+        .await?;
         Ok(found.map(|Json(reservation)| reservation))
     }
 }

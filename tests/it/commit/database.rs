@@ -1,7 +1,11 @@
 //! The connection to PostgreSQL breaks, PostgreSQL is away, a row will not be written.
 #![expect(clippy::disallowed_types, reason = "looks at statuses as a client does")]
 
-use stockroom::api::proto::{Movement, MovementStatus, ResubmitMovementRequest};
+use std::time::Duration;
+
+use stockroom::api::proto::{
+    ListEntriesRequest, Movement, MovementStatus, ResubmitMovementRequest,
+};
 use tonic::{Code, Status};
 
 use crate::harness::{
@@ -89,9 +93,8 @@ async fn while_postgresql_is_down_calls_are_unavailable_and_recover_by_themselve
     proxy.close();
     let unheard = refused(&server, "unheard-of", sale("s", "berlin", "A", 1));
     let known = refused(&server, SOURCE, sale("s", "berlin", "A", 1));
-    let request = stockroom::api::proto::ListEntriesRequest::default();
     let mut ledger = server.ledger();
-    let read = ledger.list_entries(request);
+    let read = ledger.list_entries(ListEntriesRequest::default());
     let (unheard, known, read) = tokio::join!(unheard, known, read);
     for status in [unheard, known, read.unwrap_err()] {
         explained(&status, Code::Unavailable, "LEDGER_UNAVAILABLE");
@@ -110,6 +113,37 @@ async fn an_outcome_that_stays_unknown_says_so_and_a_retry_finds_it() {
     proxy.open();
     server.record_one(sale("s", "berlin", "A", 1)).await.duplicate();
     assert_eq!(server.sellable("berlin", "A").await, 9);
+}
+
+/// Nothing arrives any more, and nothing says so: the connection stays open.
+#[tokio::test]
+async fn a_database_that_falls_silent_in_a_commit_is_given_up() {
+    let (server, proxy) = behind_a_proxy().await;
+    proxy.trap("COMMIT", Cut::Hold, 1);
+    let mut request = tonic::Request::new(put_request(SOURCE, vec![sale("s", "berlin", "A", 1)]));
+    request.set_timeout(Duration::from_secs(1));
+    let status = server.movements().record_movements(request).await.unwrap_err();
+    explained(&status, Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+    assert_eq!(proxy.sprung(), 1);
+    server.record_one(sale("s", "berlin", "A", 1)).await.recorded();
+    assert_eq!(server.sellable("berlin", "A").await, 9);
+    assert_eq!(server.entries().await.len(), 2);
+}
+
+#[tokio::test]
+async fn reads_of_a_database_that_fell_silent_end_and_give_their_connections_back() {
+    let (server, proxy) = behind_a_proxy().await;
+    // More of them than there are connections.
+    proxy.trap("from ledger_entry", Cut::Hold, 4);
+    let lists = (0..4).map(async |_| {
+        let mut ledger = server.ledger();
+        ledger.list_entries(ListEntriesRequest::default()).await
+    });
+    for read in futures::future::join_all(lists).await {
+        explained(&read.unwrap_err(), Code::Unavailable, "LEDGER_UNAVAILABLE");
+    }
+    assert_eq!(proxy.sprung(), 4, "one for each connection that reads");
+    assert_eq!(server.entries().await.len(), 1);
 }
 
 #[tokio::test]

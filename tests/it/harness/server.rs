@@ -126,8 +126,11 @@ impl Server {
     pub async fn stop(self) {
         self.stop.send_replace(true);
         drop(self.connection);
-        self.serving.await.unwrap();
-        self.ledger.close().await;
+        let stopped = async {
+            self.serving.await.unwrap();
+            self.ledger.close().await;
+        };
+        tokio::time::timeout(PATIENCE, stopped).await.expect("it stops");
     }
 
     pub fn movements(&self) -> MovementServiceClient<Connection> {
