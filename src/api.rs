@@ -12,6 +12,7 @@ mod layer;
 mod ledger;
 mod movements;
 mod network;
+mod overload;
 mod page;
 pub mod proto;
 mod reservations;
@@ -95,7 +96,7 @@ pub async fn run(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .layer(GrpcWebLayer::new())
-        .layer(MannersLayer)
+        .layer(MannersLayer::default())
         .add_service(health.service())
         .add_service(MovementServiceServer::new(api.clone()))
         .add_service(LedgerServiceServer::new(api.clone()))

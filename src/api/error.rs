@@ -37,6 +37,11 @@ pub(crate) fn status(
     Status::with_error_details(code, message, details)
 }
 
+/// Too many calls of its kind are under way.
+pub(crate) fn overloaded() -> Status {
+    status(Code::ResourceExhausted, "OVERLOADED", "too much is waiting", &[])
+}
+
 /// INVALID_ARGUMENT that names the field.
 pub(crate) fn invalid(reason: &str, field: &str, description: &str) -> Status {
     let mut details = ErrorDetails::new();
@@ -107,9 +112,7 @@ impl From<Failure> for Status {
                 status(Code::Unavailable, "LEDGER_UNAVAILABLE", message, &[])
             }
             Failure::DeadlineExceeded => deadline_exceeded(),
-            Failure::Overloaded => {
-                status(Code::ResourceExhausted, "OVERLOADED", "too much is waiting", &[])
-            }
+            Failure::Overloaded => overloaded(),
             Failure::Broken => internal(),
         }
     }

@@ -1,4 +1,4 @@
-//! What every call gets: a deadline of its own, and details on errors that come from below.
+//! What every call gets: room, a deadline of its own, and details on errors that come from below.
 
 use std::{
     future::Future,
@@ -15,7 +15,10 @@ use tonic::{
 };
 use tower::{Layer, Service};
 
-use crate::api::error::{deadline_exceeded, invalid, status};
+use crate::api::{
+    error::{deadline_exceeded, invalid, overloaded, status},
+    overload::Room,
+};
 
 /// The answer must leave this long before the caller stops waiting for it, or a tenth of the
 /// caller's time-out if that is less. Also keeps the transport from answering CANCELLED instead.
@@ -30,18 +33,23 @@ const CALL_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct Deadline(pub Instant);
 
 /// Wraps every service.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MannersLayer;
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MannersLayer {
+    room: Room,
+}
 
 /// A service with manners.
 #[derive(Clone, Debug)]
-pub(crate) struct Manners<S>(S);
+pub(crate) struct Manners<S> {
+    inner: S,
+    room: Room,
+}
 
 impl<S> Layer<S> for MannersLayer {
     type Service = Manners<S>;
 
     fn layer(&self, inner: S) -> Manners<S> {
-        Manners(inner)
+        Manners { inner, room: self.room.clone() }
     }
 }
 
@@ -55,7 +63,7 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(context)
+        self.inner.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
@@ -64,9 +72,13 @@ where
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(Deadline(deadline));
         }
-        let call = self.0.call(request);
+        let Some(place) = self.room.enter(request.uri().path()) else {
+            return Box::pin(async { Ok(overloaded().into_http()) });
+        };
+        let call = self.inner.call(request);
         let deadline = deadline.unwrap_or_else(|| Instant::now() + CALL_MAX);
         Box::pin(async move {
+            let _place = place;
             match tokio::time::timeout_at(deadline, call).await {
                 Ok(response) => Ok(with_details(response?)),
                 Err(_) => Ok(deadline_exceeded().into_http()),

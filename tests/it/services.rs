@@ -7,6 +7,7 @@ mod hours;
 mod lists;
 mod network;
 mod order;
+mod overload;
 mod policies;
 mod positions;
 mod rejected;

@@ -1,0 +1,125 @@
+//! Overload: a call that could not be answered in time is refused at once, so that those under way are.
+//!
+//! Calls of different worth have room of their own: a flood of reads takes none from reservations, and
+//! what a stalled ledger keeps waiting takes none from reads that do without it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// Calls of each kind that may be under way at once; of a stream, until it has begun. A reservation
+/// takes about 100 us on one core, so that the last one let in is answered well before its deadline.
+const READS_MAX: usize = 512;
+const PROMISES_MAX: usize = 1_024;
+/// More, because what has happened, or gives stock back, is never less welcome.
+const FACTS_MAX: usize = 2_048;
+
+/// Methods that ask for stock.
+const PROMISES: [&str; 5] =
+    ["HoldStock", "ReplaceHold", "CreateReservation", "BatchCreateReservations", "MoveReservation"];
+/// What the names of methods that only read begin with.
+const READS: [&str; 5] = ["Check", "Explain", "Get", "BatchGet", "List"];
+
+/// What a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Read,
+    /// Asks for stock.
+    Promise,
+    /// Says what has happened, gives back or settles; and everything that is rarely called.
+    Fact,
+}
+
+/// How many calls are under way. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Room(Arc<[AtomicUsize; 3]>);
+
+/// A place in it, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    room: Room,
+    kind: Kind,
+}
+
+impl Room {
+    /// A place for a call of this path, or `None`: there is none left.
+    pub(crate) fn enter(&self, path: &str) -> Option<Place> {
+        let kind = Kind::of(path);
+        // Given back at once where it was one too many.
+        let before = self.taken(kind).fetch_add(1, Ordering::Relaxed);
+        let place = Place { room: self.clone(), kind };
+        (before < kind.max()).then_some(place)
+    }
+
+    fn taken(&self, kind: Kind) -> &AtomicUsize {
+        let [reads, promises, facts] = &*self.0;
+        match kind {
+            Kind::Read => reads,
+            Kind::Promise => promises,
+            Kind::Fact => facts,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.room.taken(self.kind).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Kind {
+    fn of(path: &str) -> Kind {
+        let ours = path.strip_prefix("/stockroom.v1.").and_then(|path| path.split_once('/'));
+        let reads = |method: &str| READS.iter().any(|begin| method.starts_with(begin));
+        match ours {
+            Some((_, method)) if PROMISES.contains(&method) => Kind::Promise,
+            Some((_, method)) if reads(method) => Kind::Read,
+            _ => Kind::Fact,
+        }
+    }
+
+    fn max(self) -> usize {
+        match self {
+            Kind::Read => READS_MAX,
+            Kind::Promise => PROMISES_MAX,
+            Kind::Fact => FACTS_MAX,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_happened_has_more_room_than_what_is_asked_for() {
+        for (path, kind) in [
+            ("/stockroom.v1.AvailabilityService/CheckAvailability", Kind::Read),
+            ("/stockroom.v1.AvailabilityService/ExplainAvailability", Kind::Read),
+            ("/stockroom.v1.LedgerService/BatchGetPositions", Kind::Read),
+            ("/stockroom.v1.ReservationService/ListReservations", Kind::Read),
+            ("/stockroom.v1.ReservationService/CreateReservation", Kind::Promise),
+            ("/stockroom.v1.ReservationService/HoldStock", Kind::Promise),
+            ("/stockroom.v1.ReservationService/ReleaseHold", Kind::Fact),
+            ("/stockroom.v1.ReservationService/CollectReservation", Kind::Fact),
+            ("/stockroom.v1.MovementService/RecordMovements", Kind::Fact),
+            ("/grpc.health.v1.Health/Check", Kind::Fact),
+            ("", Kind::Fact),
+        ] {
+            assert_eq!(Kind::of(path), kind, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_room_of_one_kind_is_not_that_of_another_and_is_given_back() {
+        let room = Room::default();
+        let mut places: Vec<_> =
+            (0..READS_MAX).map(|_| room.enter("/stockroom.v1.S/GetItem")).collect();
+        assert!(places.iter().all(Option::is_some));
+        assert!(room.enter("/stockroom.v1.S/GetItem").is_none());
+        assert!(room.enter("/stockroom.v1.S/HoldStock").is_some());
+        places.pop();
+        assert!(room.enter("/stockroom.v1.S/GetItem").is_some());
+    }
+}
