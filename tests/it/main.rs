@@ -1,6 +1,7 @@
 //! The integration tests, one binary. What needs a server starts a real one.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod cases;
 mod commit;
 mod documents;
 mod embedded;
