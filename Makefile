@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test run bench-ingest bench-single bench-read bench-reserve sqlx
+.PHONY: help demo test run fuzz bench-ingest bench-single bench-read bench-reserve sqlx
 
 help: ## list what there is
 	@grep -E '^[a-z-]+: ## ' $(MAKEFILE_LIST) | sed 's/: ## /\t/' | expand -t 16
@@ -12,6 +12,9 @@ test: ## formatting, lints and the whole suite against real servers (DATA=folder
 
 run: ## serve until stopped (LISTEN=host:port, DATA_DIR=folder)
 	@scripts/run.sh
+
+fuzz: ## feed mutated input to everything that reads any (SECONDS=20 each, SEED=n, KEEP=1)
+	@FUZZ_SECONDS=$(or $(SECONDS),20) SEED=$(SEED) KEEP=$(KEEP) scripts/fuzz.sh
 
 bench-ingest: ## movements per second, against the same rows by bulk SQL
 	@scripts/bench.sh ingest

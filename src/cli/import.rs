@@ -43,6 +43,7 @@ use self::{
     send::{Connections, send},
     tally::Summary,
 };
+use crate::api::proto::Movement;
 
 /// Sends a file of movements to a server.
 #[derive(Debug, Clone, clap::Args)]
@@ -177,6 +178,18 @@ fn read_file(file: &ImportFile) -> anyhow::Result<Feed> {
         }
     };
     feed.with_context(|| format!("`{}` cannot be imported", path.display()))
+}
+
+/// What is read of a table of movements: the movements, and the lines of the file that are none. Only
+/// for programs that check how tables are read.
+///
+/// # Errors
+/// When it is no table, or its header lacks a mandatory column or has one that means nothing.
+#[doc(hidden)]
+pub fn read_table(file: impl std::io::Read) -> anyhow::Result<(Vec<Movement>, Vec<u64>)> {
+    let Feed { lines, unreadable, .. } = table::read(file, "table", "Etc/UTC")?;
+    let movements = (0..lines.count()).map(|line| lines.movement(line)).collect();
+    Ok((movements, unreadable.into_iter().map(|unreadable| unreadable.line).collect()))
 }
 
 /// Registers, sends the opening stock and waits until it is acknowledged, then sends the lines.

@@ -7,6 +7,7 @@ mod documents;
 mod embedded;
 mod failures;
 mod feed;
+mod fuzz;
 mod harness;
 mod oversell;
 mod redis_layer;

@@ -55,7 +55,7 @@ fn every_sequence_of_movements_and_steps_does_what_the_oracle_says() {
 }
 
 /// Runs batches of both, compares every answer with the oracle's, and every way to split a batch.
-fn drive(steps: &[Genes], movements: &[Genes], tally: &mut Tally) {
+pub fn drive(steps: &[Genes], movements: &[Genes], tally: &mut Tally) -> World {
     let mut world = World::default();
     stock_up(&mut world);
     let (mut sent, mut names) = (Vec::new(), Names::new());
@@ -89,6 +89,7 @@ fn drive(steps: &[Genes], movements: &[Genes], tally: &mut Tally) {
     for version in versions {
         *tally.entry(version.state.name().to_owned()).or_default() += 1;
     }
+    world
 }
 
 fn cut(steps: &[Genes]) -> Vec<Vec<(usize, Genes)>> {

@@ -48,11 +48,11 @@ const REASONS: [&str; 19] = [
 ];
 
 /// How often something was reached.
-pub(super) type Tally = BTreeMap<String, usize>;
+pub type Tally = BTreeMap<String, usize>;
 
 /// A ledger, its oracle, and the first answer under each key.
 #[derive(Default)]
-pub(super) struct World {
+pub struct World {
     pub memory: Memory,
     pub oracle: Oracle,
     answers: BTreeMap<Key, Posted>,
@@ -130,7 +130,7 @@ pub(super) fn run<S: Strategy<Value: std::fmt::Debug>>(
 }
 
 /// Runs all batches, compares every answer with the oracle's, and every way to split a batch.
-fn drive(batches: &[Vec<Sent>], tally: &mut Tally) -> World {
+pub fn drive(batches: &[Vec<Sent>], tally: &mut Tally) -> World {
     let mut world = World::default();
     world.fill();
     for (n, batch) in batches.iter().enumerate() {
@@ -177,12 +177,7 @@ impl World {
     }
 
     /// Records a batch, and returns the outcomes of what reached the machine.
-    pub(super) fn record(
-        &mut self,
-        now: Timestamp,
-        lines: &[Line],
-        tally: &mut Tally,
-    ) -> Vec<Outcome> {
+    pub fn record(&mut self, now: Timestamp, lines: &[Line], tally: &mut Tally) -> Vec<Outcome> {
         let commands: Vec<Command> = grouped(lines).into_iter().filter_map(command).collect();
         let outcomes = self.memory.record(now, &commands);
         self.judge(now, lines, &outcomes, tally);
