@@ -288,8 +288,9 @@ impl Writer {
             Wish::ReportPick(found) => self.picked(id, &found).await?,
             Wish::MarkReady => Change::MarkReady,
             Wish::Collect(lines, code) => {
-                let code = PickupSecret::normalised(&code);
-                let code_fits = code.is_empty() || code == self.pickup_secret.code(id);
+                // Whoever says nothing but separators has shown a code, and a wrong one.
+                let code_fits = code.is_empty()
+                    || PickupSecret::normalised(&code) == self.pickup_secret.code(id);
                 Change::Collect { lines: self.wanted(&lines).await?, code_fits }
             }
             Wish::ReturnToShelf => Change::ReturnToShelf,

@@ -73,12 +73,15 @@ impl Api {
             state.and_then(State::of).ok_or_else(|| unknown_value("states"))
         });
         let states = states.collect::<Result<Vec<_>, _>>()?;
-        let code = PickupSecret::normalised(&pickup_code(sent.pickup_code.clone())?);
+        let code = pickup_code(sent.pickup_code.clone())?;
         let order_ref = optional_identifier(sent.order_ref.clone(), "order_ref")?;
         let customer_ref = optional_identifier(sent.customer_ref.clone(), "customer_ref")?;
         let code_hash = match (place, code.is_empty()) {
             (_, true) => None,
-            (Some(place), false) => Some(self.writer.pickup_secret().hash(place, &code)),
+            (Some(place), false) => {
+                let code = PickupSecret::normalised(&code);
+                Some(self.writer.pickup_secret().hash(place, &code))
+            }
             (None, false) => {
                 let rule = "must be given with a pickup code, which is unique per location only";
                 return Err(invalid("LOCATION_ID_REQUIRED", "location_id", rule));

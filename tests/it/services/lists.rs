@@ -74,6 +74,7 @@ async fn a_pickup_code_is_good_at_its_location_and_while_it_is_open() {
     let server = shops().await;
     let made = server.reserve("k1", "shop", "jam", 1).await.unwrap();
     assert_eq!(found_by(&server, "other", &made.pickup_code).await, []);
+    assert_eq!(found_by(&server, "shop", "-").await, [], "which is nobody's code");
     assert_eq!(found_by(&server, "shop", "ZZZZ").await, []);
     let anywhere = ListReservationsRequest {
         pickup_code: made.pickup_code.clone(),
