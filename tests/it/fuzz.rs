@@ -8,8 +8,10 @@
 mod behaviours;
 mod calendar;
 mod fields;
+mod filters;
 mod machine;
 mod mutate;
+mod numbers;
 mod pages;
 mod requests;
 mod runner;

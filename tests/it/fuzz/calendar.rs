@@ -6,7 +6,10 @@ use stockroom::stock::{
     time::{SECOND, Timestamp},
 };
 
-use super::runner::{Target, fuzz};
+use super::{
+    numbers::Numbers,
+    runner::{Target, fuzz},
+};
 
 const ZONES: [&str; 8] = [
     "Etc/UTC",
@@ -22,30 +25,18 @@ const ZONES: [&str; 8] = [
 const EPOCH: i64 = 1_577_836_800 * SECOND;
 const DAYS: i64 = 6 * 366;
 
-/// Bytes that are numbers as long as there are any.
-struct Numbers<'b>(&'b [u8]);
+fn day(numbers: &mut Numbers<'_>) -> Vec<Interval> {
+    let interval = |numbers: &mut Numbers<'_>| {
+        let opens = numbers.below(u32::from(DAY_MINUTES) + 20) as u16;
+        Interval { opens, closes: opens + numbers.below(600) as u16 }
+    };
+    (0..numbers.below(4)).map(|_| interval(numbers)).collect()
+}
 
-impl Numbers<'_> {
-    /// Below a bound.
-    fn below(&mut self, bound: u32) -> u32 {
-        let (taken, rest) = self.0.split_at(self.0.len().min(3));
-        self.0 = rest;
-        taken.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)) % bound
-    }
-
-    fn day(&mut self) -> Vec<Interval> {
-        let interval = |numbers: &mut Numbers<'_>| {
-            let opens = numbers.below(u32::from(DAY_MINUTES) + 20) as u16;
-            Interval { opens, closes: opens + numbers.below(600) as u16 }
-        };
-        (0..self.below(4)).map(|_| interval(self)).collect()
-    }
-
-    fn exception(&mut self) -> Option<(Date, Vec<Interval>)> {
-        let [year, month, day] = [self.below(7), self.below(13), self.below(32)];
-        let date = Date::new(2020 + year as i16, month as i8, day as i8).ok()?;
-        Some((date, self.day()))
-    }
+fn exception(numbers: &mut Numbers<'_>) -> Option<(Date, Vec<Interval>)> {
+    let [year, month, of_month] = [7, 13, 32].map(|bound| numbers.below(bound));
+    let date = Date::new(2020 + year as i16, month as i8, of_month as i8).ok()?;
+    Some((date, day(numbers)))
 }
 
 #[test]
@@ -64,8 +55,8 @@ fn calendars() {
         let now = Timestamp(EPOCH + i64::from(numbers.below(DAYS as u32 * 86_400)) * SECOND);
         let lead = i64::from(numbers.below(200 * 3_600)) * SECOND;
         let days = numbers.below(32);
-        let week = std::array::from_fn(|_| numbers.day());
-        let exceptions = (0..numbers.below(6)).filter_map(|_| numbers.exception()).collect();
+        let week = std::array::from_fn(|_| day(&mut numbers));
+        let exceptions = (0..numbers.below(6)).filter_map(|_| exception(&mut numbers)).collect();
         let opening = Opening { week, exceptions };
         if !opening.is_valid() {
             seen.saw("invalid");
