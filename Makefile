@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test run fuzz bench-ingest bench-single bench-read bench-reserve sqlx
+.PHONY: help demo test run fuzz bench-ingest bench-single bench-read bench-reserve load sqlx
 
 help: ## list what there is
 	@grep -E '^[a-z-]+: ## ' $(MAKEFILE_LIST) | sed 's/: ## /\t/' | expand -t 16
@@ -15,6 +15,10 @@ run: ## serve until stopped (LISTEN=host:port, DATA_DIR=folder)
 
 fuzz: ## feed mutated input to everything that reads any (SECONDS=20 each, SEED=n, KEEP=1)
 	@FUZZ_SECONDS=$(or $(SECONDS),20) SEED=$(SEED) KEEP=$(KEEP) scripts/fuzz.sh
+
+load: ## a scenario, with a report in target/load (SCENARIO=name, RATE=a second, DURATION=seconds)
+	@scripts/bench.sh load $(or $(SCENARIO),till-day) \
+		$(if $(RATE),--rate $(RATE)) $(if $(DURATION),--duration $(DURATION))
 
 bench-ingest: ## movements per second, against the same rows by bulk SQL
 	@scripts/bench.sh ingest

@@ -86,6 +86,16 @@ pub async fn postmaster(url: &str) -> anyhow::Result<u32> {
     crate::cpu::parent_of(u32::try_from(pid)?)
 }
 
+/// The version of PostgreSQL.
+///
+/// # Errors
+/// The database is away.
+pub async fn version(url: &str) -> anyhow::Result<String> {
+    let mut connection = PgConnection::connect(url).await?;
+    let version = sqlx::query_scalar("show server_version");
+    Ok(version.fetch_one(&mut connection).await?)
+}
+
 /// Lets PostgreSQL take `connections` connections, from its next start on.
 ///
 /// # Errors

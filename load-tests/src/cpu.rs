@@ -1,4 +1,4 @@
-//! CPU time of processes, from Linux' /proc.
+//! CPU time and memory of processes, from Linux' /proc.
 
 use std::{fs, time::Duration};
 
@@ -27,6 +27,22 @@ pub fn of_family(pid: u32) -> anyhow::Result<Duration> {
     let children = pids.filter_map(|child| Stat::read(child).ok());
     let children = children.filter(|child| child.parent == pid).map(|child| child.own);
     Ok(parent.own + parent.ended_children + children.sum::<Duration>())
+}
+
+/// Memory that a process has in RAM, in bytes.
+///
+/// # Errors
+/// As [`of_process`].
+pub fn memory_of(pid: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    resident(&status).with_context(|| format!("cannot understand {path}"))
+}
+
+/// `man 5 proc`: in units of 1,024 bytes, whatever the page size.
+fn resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1_024)
 }
 
 /// The parent of a process.
@@ -66,6 +82,12 @@ impl Stat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn resident_memory_is_told_in_kilobytes() {
+        assert_eq!(resident("VmHWM:\t   99 kB\nVmRSS:\t   1234 kB\n"), Some(1_263_616));
+        assert_eq!(resident("Name:\tkthreadd\n"), None);
+    }
 
     #[test]
     fn fields_are_found_behind_any_name() {

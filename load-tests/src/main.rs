@@ -1,8 +1,8 @@
 //! Loads for Stockroom, and what they must end in. The last line on standard output is one JSON
 //! object.
 //!
-//! `load` has the two kinds of load, `server` starts what is loaded, `sales` says with what, and
-//! `baseline`, `naive` and `bare` are what it is measured against.
+//! `load` and `open` are the two kinds of load, `scenario` runs files of mixed ones, `server` starts what
+//! is loaded, `sales` says with what, and `baseline`, `naive` and `bare` are what it is measured against.
 mod bare;
 mod baseline;
 mod cpu;
@@ -11,15 +11,20 @@ mod generate;
 mod ingest;
 mod latency;
 mod load;
+mod machine;
 mod naive;
+mod open;
+mod raw_redis;
 mod read;
+mod report;
 mod reserve;
 mod sales;
+mod scenario;
 mod server;
 mod single;
 mod stats;
 mod stretch;
-mod till_day;
+mod usage;
 
 use clap::Parser;
 
@@ -47,8 +52,8 @@ enum Command {
     /// Answers a constant until its input ends: what `read` and `reserve` are measured against.
     #[command(hide = true)]
     Bare,
-    /// Baskets that arrive at their own rate, and how long their tills wait.
-    TillDay(till_day::TillDayArgs),
+    /// Runs a scenario: calls that arrive at their own rates, and how long their callers wait.
+    Load(scenario::ScenarioArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -61,6 +66,6 @@ fn main() -> anyhow::Result<()> {
         Command::Read(args) => read::run(&args),
         Command::Reserve(args) => reserve::run(&args),
         Command::Bare => bare::run(),
-        Command::TillDay(args) => till_day::run(&args),
+        Command::Load(args) => scenario::run(&args),
     }
 }

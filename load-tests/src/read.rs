@@ -15,6 +15,7 @@ use crate::{
     bare::{Bare, Sample},
     load::Client,
     sales::{self, CHANNEL, ITEMS, LOCATIONS, OPENING_UNITS},
+    scenario,
     server::{self, Server},
     stats::rounded,
     stretch::{Caller, Cpu, cpu_us, per_s},
@@ -24,9 +25,6 @@ use crate::{
 const CLIENTS: usize = 64;
 /// More than everything but the measured stretches takes.
 const SPARE: Duration = Duration::from_secs(180);
-/// How long the reservation layer may take until it has everything.
-const PROJECTED_MAX: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What is read at once: its name, items, locations.
 const SHAPES: [(&str, usize, usize); 2] = [("one", 1, 1), ("many", 20, 5)];
 
@@ -59,7 +57,8 @@ pub fn run(args: &ReadArgs) -> anyhow::Result<()> {
     let rounds = args.rounds;
     let work = async |server: &Server| {
         sales::open_shops(&server.connect().await?).await?;
-        wait_until_projected(server).await?;
+        let units = (ITEMS * LOCATIONS) as i64 * OPENING_UNITS;
+        scenario::wait_until_projected(server, units).await?;
         let mut reports = BTreeMap::new();
         for (name, items, locations) in SHAPES {
             eprintln!("{name}: {items} x {locations}");
@@ -104,27 +103,6 @@ async fn measure(
         ratio: rounded(rate / bare_rate, 3),
         cpu_ratio: rounded(ours.median(cpu_us) / theirs.median(cpu_us), 3),
     })
-}
-
-/// Waits until a read of every position is answered in full.
-async fn wait_until_projected(server: &Server) -> anyhow::Result<()> {
-    let mut client = AvailabilityServiceClient::new(server.connect().await?);
-    let looking = async {
-        loop {
-            let request = CheckAvailabilityRequest {
-                channel_id: CHANNEL.to_owned(),
-                skus: (0..ITEMS).map(sales::sku).collect(),
-                ..CheckAvailabilityRequest::default()
-            };
-            let answer = client.check_availability(request).await?.into_inner();
-            let units: i64 = answer.availability.iter().map(|one| one.available).sum();
-            if !answer.degraded && units == (ITEMS * LOCATIONS) as i64 * OPENING_UNITS {
-                return anyhow::Ok(());
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    };
-    tokio::time::timeout(PROJECTED_MAX, looking).await?
 }
 
 /// A client with a connection of its own.

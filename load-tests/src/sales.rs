@@ -117,7 +117,18 @@ pub fn own_sku(location: usize, item: usize) -> String {
 /// # Errors
 /// The server refuses something.
 pub async fn open_shops(channel: &Channel) -> anyhow::Result<Vec<i16>> {
-    open(channel, |_, item| sku(item)).await
+    open(channel, |_, item| sku(item), |_| OPENING_UNITS).await
+}
+
+/// As [`open_shops`], with `units` of each item.
+///
+/// # Errors
+/// As [`open_shops`].
+pub async fn open_shops_with(
+    channel: &Channel,
+    units: impl Fn(usize) -> i64,
+) -> anyhow::Result<Vec<i16>> {
+    open(channel, |_, item| sku(item), units).await
 }
 
 /// As [`open_shops`], but every shop sells items of its own: see [`own_sku`].
@@ -125,10 +136,14 @@ pub async fn open_shops(channel: &Channel) -> anyhow::Result<Vec<i16>> {
 /// # Errors
 /// As [`open_shops`].
 pub async fn open_different_shops(channel: &Channel) -> anyhow::Result<Vec<i16>> {
-    open(channel, own_sku).await
+    open(channel, own_sku, |_| OPENING_UNITS).await
 }
 
-async fn open(channel: &Channel, sku: impl Fn(usize, usize) -> String) -> anyhow::Result<Vec<i16>> {
+async fn open(
+    channel: &Channel,
+    sku: impl Fn(usize, usize) -> String,
+    units: impl Fn(usize) -> i64,
+) -> anyhow::Result<Vec<i16>> {
     let mut network = NetworkServiceClient::new(channel.clone());
     let till = proto::Channel { channel_id: CHANNEL.to_owned(), name: CHANNEL.to_owned() };
     network.put_channel(PutChannelRequest { channel: Some(till) }).await?;
@@ -150,7 +165,7 @@ async fn open(channel: &Channel, sku: impl Fn(usize, usize) -> String) -> anyhow
         kind: MovementKind::Receipt as i32,
         location_id: location_id(position / ITEMS),
         sku: sku(position / ITEMS, position % ITEMS),
-        quantity: OPENING_UNITS,
+        quantity: units(position % ITEMS),
         ..Movement::default()
     });
     let receipts: Vec<_> = receipts.collect();

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
-use stockroom::embedded::read_connections;
+use stockroom::embedded::{Connections, read_connections};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, ChildStderr, Command},
@@ -41,6 +41,8 @@ pub struct Server {
     pub address: String,
     /// Of its PostgreSQL.
     pub database_url: String,
+    /// Of its Redis.
+    pub redis_url: String,
 }
 
 impl Server {
@@ -50,6 +52,23 @@ impl Server {
     /// It does not answer.
     pub async fn connect(&self) -> anyhow::Result<Channel> {
         connect(&self.address).await
+    }
+
+    /// What `stockroom verify` finds, as it prints it.
+    ///
+    /// # Errors
+    /// Something differs, more was promised than there was, or it takes longer than `most`.
+    pub async fn verify(&self, most: Duration) -> anyhow::Result<Value> {
+        let mut command = Command::new(program()?);
+        command.args(["verify", "--json", "--data-dir"]).arg(&self.folder);
+        command.env_remove("DATABASE_URL").env_remove("REDIS_URL").kill_on_drop(true);
+        let ran = timeout(most, command.output()).await.context("verify takes too long")??;
+        let found = String::from_utf8_lossy(&ran.stdout);
+        let object: Value = serde_json::from_str(&found).unwrap_or_default();
+        let fits = ran.status.success() && object["ok"] == true && object["oversold"] == 0;
+        let said = String::from_utf8_lossy(&ran.stderr);
+        anyhow::ensure!(fits, "verify: {} {}", found.trim(), said.trim());
+        Ok(object)
     }
 
     async fn start(connections: Option<u32>) -> anyhow::Result<Server> {
@@ -71,8 +90,7 @@ impl Server {
     }
 
     async fn start_in(folder: &Path) -> anyhow::Result<Server> {
-        let program = std::env::current_exe().context("where is this program")?;
-        let program = program.with_file_name("stockroom");
+        let program = program()?;
         let mut command = Command::new(&program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"]);
         command.arg(folder).env_remove("DATABASE_URL").env_remove("REDIS_URL");
@@ -85,15 +103,15 @@ impl Server {
         let log = child.stderr.take().context("the server has no log")?;
         tokio::spawn(follow(log, told));
         let ready = match timeout(START_MAX, listens).await {
-            Ok(Ok(address)) => read_connections(folder).map(|found| (address, found.database_url)),
+            Ok(Ok(address)) => read_connections(folder).map(|found| (address, found)),
             _ => {
                 stop(&mut child).await?;
                 bail!("the server did not start");
             }
         };
-        let (address, database_url) = ready?;
+        let (address, Connections { database_url, redis_url }) = ready?;
         let address = format!("http://{address}");
-        Ok(Server { child, folder: folder.to_owned(), pid, address, database_url })
+        Ok(Server { child, folder: folder.to_owned(), pid, address, database_url, redis_url })
     }
 
     async fn stop(mut self) -> anyhow::Result<()> {
@@ -155,6 +173,12 @@ pub async fn connect(address: &str) -> anyhow::Result<Channel> {
 /// Those of the work.
 pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(work)
+}
+
+/// The program that is loaded: it was built beside this one.
+fn program() -> anyhow::Result<PathBuf> {
+    let this = std::env::current_exe().context("where is this program")?;
+    Ok(this.with_file_name("stockroom"))
 }
 
 /// Tells where the server listens, and repeats its warnings.
