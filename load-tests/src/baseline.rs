@@ -115,11 +115,7 @@ pub async fn allow_connections(url: &str, connections: u32) -> anyhow::Result<()
 pub async fn prepare(server_url: &str, partitions: &[i16]) -> anyhow::Result<String> {
     let mut connection = PgConnection::connect(server_url).await?;
     sqlx::query("create database baseline").execute(&mut connection).await?;
-    let (head, tail) = server_url.rsplit_once('/').context("the URL names no database")?;
-    let url = match tail.split_once('?') {
-        Some((_, options)) => format!("{head}/{DATABASE}?{options}"),
-        None => format!("{head}/{DATABASE}"),
-    };
+    let url = beside(server_url, DATABASE)?;
     let most = partitions.iter().max().context("no partitions")?;
     Ledger::migrate(&url, u16::try_from(*most)? + 1).await?;
     let mut connection = PgConnection::connect(&url).await?;
@@ -139,6 +135,18 @@ pub async fn prepare(server_url: &str, partitions: &[i16]) -> anyhow::Result<Str
     }
     sqlx::query("vacuum analyze").execute(&mut connection).await?;
     Ok(url)
+}
+
+/// The URL of another database of the same PostgreSQL.
+///
+/// # Errors
+/// The URL names no database.
+pub fn beside(server_url: &str, database: &str) -> anyhow::Result<String> {
+    let (head, tail) = server_url.rsplit_once('/').context("the URL names no database")?;
+    Ok(match tail.split_once('?') {
+        Some((_, options)) => format!("{head}/{database}?{options}"),
+        None => format!("{head}/{database}"),
+    })
 }
 
 /// The raw limit: the rows of sales by bulk statements, over one or two connections.

@@ -14,6 +14,7 @@ mod load;
 mod machine;
 mod naive;
 mod open;
+mod patterns;
 mod raw_redis;
 mod read;
 mod report;
@@ -49,6 +50,8 @@ enum Command {
     Read(read::ReadArgs),
     /// Reservations and holds a second, against row locks and a bare server.
     Reserve(reserve::ReserveArgs),
+    /// Reservations a second, against how others keep from overselling.
+    Patterns(patterns::PatternsArgs),
     /// Answers a constant until its input ends: what `read` and `reserve` are measured against.
     #[command(hide = true)]
     Bare,
@@ -65,6 +68,7 @@ fn main() -> anyhow::Result<()> {
         Command::Single(args) => single::run(&args),
         Command::Read(args) => read::run(&args),
         Command::Reserve(args) => reserve::run(&args),
+        Command::Patterns(args) => patterns::run(&args),
         Command::Bare => bare::run(),
         Command::Load(args) => scenario::run(&args),
     }

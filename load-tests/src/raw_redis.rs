@@ -2,14 +2,16 @@
 #![expect(clippy::disallowed_types, reason = "Redis is measured itself")]
 
 use anyhow::Context as _;
-use redis::aio::MultiplexedConnection;
+use redis::{IntoConnectionInfo as _, aio::MultiplexedConnection, io::tcp::TcpSettings};
 
 /// One connection that any number of tasks share, without delay in the transport.
 ///
 /// # Errors
 /// Redis is away.
 pub async fn connect(url: &str) -> anyhow::Result<MultiplexedConnection> {
-    let client = redis::Client::open(url)?;
+    let settings = TcpSettings::default().set_nodelay(true);
+    let info = url.into_connection_info()?.set_tcp_settings(settings);
+    let client = redis::Client::open(info)?;
     Ok(client.get_multiplexed_async_connection().await?)
 }
 

@@ -1,7 +1,7 @@
 //! `reserve`: reservations and holds of one unit each from many clients at once, against the naive way
 //! on the same PostgreSQL and against a bare server that answers a constant of the same shape.
 
-mod shopper;
+pub mod shopper;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -28,7 +28,7 @@ use shopper::{Shopper, Wish};
 const FEW: usize = 64;
 const MANY: usize = 256;
 /// Connections of PostgreSQL: one for each client of the naive way, and some for the server.
-const CONNECTIONS: u32 = 400;
+pub const CONNECTIONS: u32 = 400;
 /// More than everything but the measured stretches takes.
 const SPARE: Duration = Duration::from_secs(300);
 

@@ -7,6 +7,7 @@ use crate::{
     latency::Latency,
     load::{self, Client},
     stats::median,
+    usage::Processes,
 };
 
 /// One stretch.
@@ -34,6 +35,10 @@ pub enum Cpu {
     Process(u32),
     /// Of a process and its children.
     Family(u32),
+    /// Of a server and both its databases.
+    Service(Processes),
+    /// Of both databases alone.
+    Databases(Processes),
 }
 
 impl Cpu {
@@ -41,6 +46,8 @@ impl Cpu {
         match self {
             Cpu::Process(pid) => cpu::of_process(pid),
             Cpu::Family(pid) => cpu::of_family(pid),
+            Cpu::Service(processes) => Ok(processes.usage()?.service()),
+            Cpu::Databases(processes) => Ok(processes.usage()?.databases()),
         }
     }
 }

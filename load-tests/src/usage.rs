@@ -71,6 +71,16 @@ impl Processes {
 }
 
 impl Usage {
+    /// CPU time of both databases.
+    pub fn databases(&self) -> Duration {
+        self.postgres + self.redis
+    }
+
+    /// CPU time of the server and both databases.
+    pub fn service(&self) -> Duration {
+        self.server + self.databases()
+    }
+
     /// What was used since `before`, of each of `operations`.
     pub fn since(&self, before: &Usage, operations: u64) -> CpuPerOperation {
         let us = |now: Duration, then: Duration| {

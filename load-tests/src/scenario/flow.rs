@@ -13,7 +13,7 @@ use rand::{Rng as _, SeedableRng as _, seq::index::sample};
 use rand_chacha::ChaCha8Rng;
 use stockroom::api::proto::{
     CheckAvailabilityRequest, CreateReservationRequest, Durability, HoldStockRequest, Line,
-    Movement, MovementKind, MovementStatus, RecordMovementsRequest,
+    Movement, MovementKind, MovementStatus, RecordMovementsRequest, StockState,
     availability_service_client::AvailabilityServiceClient,
     movement_service_client::MovementServiceClient,
     reservation_service_client::ReservationServiceClient,
@@ -186,8 +186,11 @@ impl Caller {
         let duplicates = count(MovementStatus::Duplicate);
         add(&self.effects.recorded, recorded);
         add(&self.effects.duplicates, duplicates);
-        let right = recorded + duplicates == lines;
-        right.then_some(()).ok_or_else(|| Status::unknown("a movement was not recorded"))
+        if recorded + duplicates == lines {
+            return Ok(());
+        }
+        let error = answer.results.into_iter().find_map(|result| result.error).unwrap_or_default();
+        Err(Status::unknown(format!("a movement was not recorded: {}", error.message)))
     }
 
     /// What a call of a movement flow sends.
@@ -298,7 +301,7 @@ pub fn judge(status: &Status) -> Answer {
 fn written_off(movement: Movement) -> Movement {
     Movement {
         kind: MovementKind::Adjust as i32,
-        to_state: stockroom::api::proto::StockState::External as i32,
+        from_state: StockState::Sellable as i32,
         reason: "damage".to_owned(),
         channel_id: String::new(),
         ..movement
