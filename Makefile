@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test run fuzz bench-ingest bench-single bench-read bench-reserve load sqlx
+.PHONY: help demo test run fuzz bench-ingest bench-single bench-read bench-reserve load bench \ bench-patterns bench-size bench-growth bench-overload sqlx
 
 help: ## list what there is
 	@grep -E '^[a-z-]+: ## ' $(MAKEFILE_LIST) | sed 's/: ## /\t/' | expand -t 16
@@ -20,6 +20,9 @@ load: ## a scenario, with a report in target/load (SCENARIO=name, RATE=a second,
 	@scripts/bench.sh load $(or $(SCENARIO),till-day) \
 		$(if $(RATE),--rate $(RATE)) $(if $(DURATION),--duration $(DURATION))
 
+bench: ## all comparisons, about 15 minutes, into docs/benchmarks.md (PARTS=all: hours; PARTS="read size")
+	@scripts/bench.sh bench $(PARTS)
+
 bench-ingest: ## movements per second, against the same rows by bulk SQL
 	@scripts/bench.sh ingest
 
@@ -31,6 +34,18 @@ bench-read: ## reads of availability per second, against a bare gRPC server
 
 bench-reserve: ## reservations and holds per second, against row locks and a bare gRPC server
 	@scripts/bench.sh reserve
+
+bench-patterns: ## reservations per second, against how others keep from overselling
+	@scripts/bench.sh patterns
+
+bench-size: ## bytes of a position in Redis and of an entry in PostgreSQL
+	@scripts/bench.sh size
+
+bench-growth: ## the same load on 10 thousand and 10 million positions, 1 and 20 million entries
+	@scripts/bench.sh growth
+
+bench-overload: ## what is left of throughput at 2 and 10 times the capacity
+	@scripts/bench.sh overload
 
 sqlx: ## write .sqlx, the types of all queries, anew
 	@scripts/sqlx.sh

@@ -2,34 +2,20 @@
 //! prepared statements and the same fsync, in a database of its own.
 #![expect(clippy::disallowed_types, reason = "a baseline is SQL of its own")]
 
-use std::{
-    collections::BTreeMap,
-    str::FromStr as _,
-    time::{Duration, Instant},
-};
+pub mod bulk;
+
+use std::str::FromStr as _;
 
 use anyhow::{Context as _, ensure};
-use futures::future::try_join_all;
-use rand::Rng as _;
-use sqlx::{
-    AssertSqlSafe, Connection as _, Encode, PgConnection, Postgres, Type,
-    encode::IsNull,
-    error::BoxDynError,
-    postgres::{PgArgumentBuffer, PgConnectOptions, PgHasArrayType, PgTypeInfo, types::Oid},
-    types::Uuid,
-};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
 use stockroom::ledger::Ledger;
 
 use crate::{
     load::Client,
-    sales::{ITEMS, OPENING_UNITS, Sale},
+    sales::{ITEMS, OPENING_UNITS},
 };
 
-/// Lines of one transaction of the bulk load.
-const TRANSACTION_LINES: usize = 1_000;
 const DATABASE: &str = "baseline";
-/// Microseconds from 1970 to 2000, where PostgreSQL begins to count.
-const EPOCH_SHIFT: i64 = 946_684_800_000_000;
 
 /// What a ledger adds up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,161 +135,6 @@ pub fn beside(server_url: &str, database: &str) -> anyhow::Result<String> {
     })
 }
 
-/// The raw limit: the rows of sales by bulk statements, over one or two connections.
-#[derive(Debug)]
-pub struct Bulk {
-    connections: Vec<PgConnection>,
-    /// Of every shop.
-    partitions: Vec<i16>,
-    /// Last sequence number of every partition.
-    heads: BTreeMap<i16, i64>,
-}
-
-impl Bulk {
-    /// Connects.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn connect(url: &str, partitions: &[i16]) -> anyhow::Result<Bulk> {
-        let connections = vec![connect(url).await?, connect(url).await?];
-        let heads = partitions.iter().map(|&partition| (partition, 0)).collect();
-        Ok(Bulk { connections, partitions: partitions.to_vec(), heads })
-    }
-
-    /// Writes sales over `connections` connections, each with partitions of its own, and says how long
-    /// that took; sorting the sales into transactions beforehand is not counted.
-    ///
-    /// # Errors
-    /// A statement fails.
-    pub async fn write(&mut self, sales: &[Sale], connections: usize) -> anyhow::Result<Duration> {
-        let mut parts: BTreeMap<i16, Vec<&Sale>> = BTreeMap::new();
-        for sale in sales {
-            parts.entry(self.partitions[sale.location]).or_default().push(sale);
-        }
-        let mut work: Vec<Vec<Rows>> = (0..connections).map(|_| Vec::new()).collect();
-        for (number, (partition, sales)) in parts.into_iter().enumerate() {
-            let head = self.heads.entry(partition).or_default();
-            for sales in sales.chunks(TRANSACTION_LINES) {
-                work[number % connections].push(Rows::of(partition, *head, sales));
-                *head += sales.len() as i64;
-            }
-        }
-        let started = Instant::now();
-        let writing = work.iter().zip(&mut self.connections).map(|(rows, connection)| async move {
-            for rows in rows {
-                rows.write(connection).await?;
-            }
-            anyhow::Ok(())
-        });
-        try_join_all(writing).await?;
-        Ok(started.elapsed())
-    }
-}
-
-/// The rows of one transaction, column by column.
-#[derive(Debug, Default)]
-struct Rows {
-    partition: i16,
-    head: i64,
-    seqs: Vec<i64>,
-    quantities: Vec<i64>,
-    moments: Vec<Moment>,
-    locations: Vec<i32>,
-    items: Vec<i32>,
-    lines: Vec<i32>,
-    documents: Vec<String>,
-    keys: Vec<String>,
-    digests: Vec<Uuid>,
-    hashes: Vec<i64>,
-    /// Units sold of every position.
-    sold: BTreeMap<(i32, i32), i64>,
-}
-
-impl Rows {
-    fn of(partition: i16, head: i64, sales: &[&Sale]) -> Rows {
-        let mut rng = rand::rng();
-        let mut rows = Rows { partition, head, ..Rows::default() };
-        for (seq, sale) in (head + 1..).zip(sales) {
-            let (location, item) = (sale.location as i32 + 1, sale.item as i32 + 1);
-            rows.seqs.push(seq);
-            rows.quantities.push(sale.quantity);
-            rows.moments.push(Moment(sale.occurred_at));
-            rows.locations.push(location);
-            rows.items.push(item);
-            rows.lines.push(sale.document_line as i32);
-            rows.documents.push(sale.document.clone());
-            rows.keys.push(sale.key.clone());
-            rows.digests.push(Uuid::from_u128(rng.random()));
-            rows.hashes.push(rng.random());
-            *rows.sold.entry((location, item)).or_default() += sale.quantity;
-        }
-        rows
-    }
-
-    async fn write(&self, connection: &mut PgConnection) -> anyhow::Result<()> {
-        let mut transaction = connection.begin().await?;
-        sqlx::query(
-            "insert into ledger_entry (
-                 partition, seq, quantity, sellable_after, reserved_change, reserved_after,
-                 occurred_at, effective_at, recorded_at, checksum, fingerprint, location, item,
-                 source, channel, kind, legs, from_state, to_state, flags, utc_offset_minutes,
-                 document_line, key, document)
-             select $1, seq, quantity, quantity, 0, 0, at, at, now(), hash, hash, location, item, 1,
-                 1, 3, 3, 1, 6, 0, 60, line, key, document
-             from unnest($2::bigint[], $3::bigint[], $4::timestamptz[], $5::bigint[], $6::int[],
-                 $7::int[], $8::int[], $9::text[], $10::text[])
-                 as sale (seq, quantity, at, hash, location, item, line, key, document)",
-        )
-        .bind(self.partition)
-        .bind(&self.seqs)
-        .bind(&self.quantities)
-        .bind(&self.moments)
-        .bind(&self.hashes)
-        .bind(&self.locations)
-        .bind(&self.items)
-        .bind(&self.lines)
-        .bind(&self.keys)
-        .bind(&self.documents)
-        .execute(&mut *transaction)
-        .await?;
-        sqlx::query(
-            "insert into request (partition, digest, location, seq)
-             select $1, * from unnest($2::uuid[], $3::int[], $4::bigint[])",
-        )
-        .bind(self.partition)
-        .bind(&self.digests)
-        .bind(&self.locations)
-        .bind(&self.seqs)
-        .execute(&mut *transaction)
-        .await?;
-        let (places, sold): (Vec<(i32, i32)>, Vec<i64>) = self.sold.iter().unzip();
-        let (locations, items): (Vec<i32>, Vec<i32>) = places.into_iter().unzip();
-        let head = self.head + self.seqs.len() as i64;
-        sqlx::query(
-            "update position p set sellable = p.sellable - sold.units, seq = $5, fact_at = now()
-             from unnest($2::int[], $3::int[], $4::bigint[]) as sold (location, item, units)
-             where p.partition = $1 and p.location = sold.location and p.item = sold.item",
-        )
-        .bind(self.partition)
-        .bind(locations)
-        .bind(items)
-        .bind(sold)
-        .bind(head)
-        .execute(&mut *transaction)
-        .await?;
-        let moved = sqlx::query(
-            "update ledger_head set seq = $3, recorded_at = now() where partition = $1 and seq = $2",
-        )
-        .bind(self.partition)
-        .bind(self.head)
-        .bind(head)
-        .execute(&mut *transaction)
-        .await?;
-        ensure!(moved.rows_affected() == 1, "the head has moved");
-        Ok(transaction.commit().await?)
-    }
-}
-
 /// The naive way of one sale at a time: lock the row, look, write, commit.
 #[derive(Debug)]
 pub struct RowLocker {
@@ -371,27 +202,4 @@ impl Client for RowLocker {
 pub async fn connect(url: &str) -> anyhow::Result<PgConnection> {
     let options = PgConnectOptions::from_str(url)?.options([("synchronous_commit", "on")]);
     Ok(PgConnection::connect_with(&options).await?)
-}
-
-/// Microseconds since 1970 as a `timestamptz`.
-#[derive(Clone, Copy, Debug)]
-struct Moment(i64);
-
-impl Type<Postgres> for Moment {
-    fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(Oid(1184))
-    }
-}
-
-impl PgHasArrayType for Moment {
-    fn array_type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(Oid(1185))
-    }
-}
-
-impl Encode<'_, Postgres> for Moment {
-    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        buffer.extend_from_slice(&(self.0 - EPOCH_SHIFT).to_be_bytes());
-        Ok(IsNull::No)
-    }
 }

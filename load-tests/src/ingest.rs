@@ -16,7 +16,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use crate::{
-    baseline::{self, Bulk, Totals},
+    baseline::{
+        self, Totals,
+        bulk::{Bulk, How},
+    },
     cpu,
     latency::Latency,
     sales::{self, ITEMS, LOCATIONS, OPENING_UNITS, Sale},
@@ -27,7 +30,7 @@ use crate::{
 /// Sources, each on a stream and a connection of its own.
 const SOURCES: usize = 8;
 /// Lines of one message: what the contract allows.
-const MESSAGE_LINES: usize = 1_000;
+pub const MESSAGE_LINES: usize = 1_000;
 /// Messages of a stream without an answer.
 const WINDOW: usize = 8;
 /// Lines of the first round, from whose rate the others are sized.
@@ -38,7 +41,7 @@ const SPARE: Duration = Duration::from_secs(240);
 /// How long to measure.
 #[derive(Debug, Clone, clap::Args)]
 pub struct IngestArgs {
-    /// Seconds of every stretch, about; there are three in a round.
+    /// Seconds of every stretch, about; there are four in a round.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=60))]
     seconds: u32,
     /// Rounds; the medians count.
@@ -50,7 +53,9 @@ pub struct IngestArgs {
 struct Report {
     lines_per_s: f64,
     raw_lines_per_s: f64,
+    copy_lines_per_s: f64,
     ratio: f64,
+    copy_ratio: f64,
     server_cpu_us_per_line: f64,
     postgres_cpu_us_per_line: f64,
 }
@@ -60,7 +65,7 @@ struct Report {
 /// # Errors
 /// Something failed, or the lines do not add up.
 pub fn run(args: &IngestArgs) -> anyhow::Result<()> {
-    let most = SPARE + Duration::from_secs(u64::from(args.seconds * args.rounds) * 12);
+    let most = SPARE + Duration::from_secs(u64::from(args.seconds * args.rounds) * 16);
     let work = async |server: &Server| measure(server, args).await;
     let report = server::block_on(server::with(most, work))?;
     println!("{}", serde_json::to_string(&report)?);
@@ -73,17 +78,20 @@ async fn measure(server: &Server, args: &IngestArgs) -> anyhow::Result<Report> {
     let mut bulk = Bulk::connect(&raw_url, &ours.partitions).await?;
     let first = ours.stretch(WARM_UP_LINES).await?;
     let mut raw = Raw::default();
-    raw.stretch(&mut bulk, WARM_UP_LINES, 1).await?;
+    raw.stretch(&mut bulk, WARM_UP_LINES, 1, How::Insert).await?;
     let lines = (first.lines_per_s * f64::from(args.seconds)) as usize;
     let mut stretches = Vec::new();
-    let mut rates = [Vec::new(), Vec::new()];
+    let mut rates = [Vec::new(), Vec::new(), Vec::new()];
     for round in 1..=args.rounds {
-        rates[0].push(raw.stretch(&mut bulk, lines, 1).await?);
+        rates[0].push(raw.stretch(&mut bulk, lines, 1, How::Insert).await?);
         let stretch = ours.stretch(lines).await?;
-        rates[1].push(raw.stretch(&mut bulk, lines, 2).await?);
+        rates[1].push(raw.stretch(&mut bulk, lines, 2, How::Insert).await?);
+        rates[2].push(raw.stretch(&mut bulk, lines, 2, How::Copy).await?);
         eprintln!("round {round}: {stretch}");
-        let [one, two] = rates.each_ref().map(|rates| rates.last().copied().unwrap_or(0.0));
-        eprintln!("  raw: {one:.0}/s over one connection, {two:.0}/s over two");
+        let [one, two, copy] = rates.each_ref().map(|rates| rates.last().copied().unwrap_or(0.0));
+        eprintln!(
+            "  raw: {one:.0}/s over one connection, {two:.0}/s over two, {copy:.0}/s by copy"
+        );
         stretches.push(stretch);
     }
     let (sent, opening) = (&ours.sent, (LOCATIONS * ITEMS) as i64);
@@ -92,10 +100,13 @@ async fn measure(server: &Server, args: &IngestArgs) -> anyhow::Result<Report> {
     let of = |value: fn(&Stretch) -> f64| median(&stretches.iter().map(value).collect::<Vec<_>>());
     let lines_per_s = of(|stretch| stretch.lines_per_s);
     let raw_lines_per_s = median(&rates[0]).max(median(&rates[1]));
+    let copy_lines_per_s = median(&rates[2]);
     Ok(Report {
         lines_per_s: lines_per_s.round(),
         raw_lines_per_s: raw_lines_per_s.round(),
+        copy_lines_per_s: copy_lines_per_s.round(),
         ratio: rounded(lines_per_s / raw_lines_per_s, 3),
+        copy_ratio: rounded(lines_per_s / copy_lines_per_s, 3),
         server_cpu_us_per_line: rounded(of(|stretch| stretch.server_us), 2),
         postgres_cpu_us_per_line: rounded(of(|stretch| stretch.postgres_us), 2),
     })
@@ -183,7 +194,7 @@ impl Ours {
             let sales = sales::sales(source, SOURCES, number, lines / SOURCES);
             self.sent.add(&sales);
             lines_sent += sales.len();
-            streams.push(stream(client.clone(), messages(source, sales)));
+            streams.push(stream(client.clone(), messages(source, sales).into_iter()));
         }
         let cpu = || {
             let load = cpu::of_process(std::process::id())?;
@@ -226,12 +237,14 @@ fn messages(source: usize, sales: Vec<Sale>) -> Vec<SyncMovementsRequest> {
 }
 
 /// Sends messages over one stream and waits for the answer to each.
-async fn stream(
+///
+/// # Errors
+/// The stream ends early, or a line is not recorded.
+pub async fn stream(
     mut client: MovementServiceClient<Channel>,
-    messages: Vec<SyncMovementsRequest>,
+    mut messages: impl Iterator<Item = SyncMovementsRequest>,
 ) -> anyhow::Result<Latency> {
     let mut latency = Latency::new()?;
-    let mut messages = messages.into_iter();
     let (requests, receiver) = mpsc::channel(WINDOW);
     let mut window = VecDeque::with_capacity(WINDOW);
     for message in messages.by_ref().take(WINDOW) {
@@ -266,6 +279,7 @@ impl Raw {
         bulk: &mut Bulk,
         lines: usize,
         connections: usize,
+        how: How,
     ) -> anyhow::Result<f64> {
         let mut sales = Vec::new();
         let next = self.basket;
@@ -275,6 +289,6 @@ impl Raw {
             self.basket = self.basket.max(number);
         }
         self.sent.add(&sales);
-        Ok(sales.len() as f64 / bulk.write(&sales, connections).await?.as_secs_f64())
+        Ok(sales.len() as f64 / bulk.write(&sales, connections, how).await?.as_secs_f64())
     }
 }

@@ -1,10 +1,16 @@
 //! What everything was measured on, and with which versions.
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, time::Duration};
 
 use serde::Serialize;
 
-use crate::{baseline, raw_redis, server::Server};
+use crate::{
+    baseline, raw_redis,
+    server::{self, Server},
+};
+
+/// Starting a server takes most of it.
+const LOOK_MAX: Duration = Duration::from_secs(60);
 
 /// A machine and what runs on it.
 #[derive(Clone, Debug, Serialize)]
@@ -54,6 +60,16 @@ impl Machine {
             commit: said(Command::new("git").args(["describe", "--always", "--dirty"])),
         })
     }
+}
+
+/// Looks around and prints.
+///
+/// # Errors
+/// As [`Machine::look`].
+pub fn run() -> anyhow::Result<()> {
+    let machine = server::block_on(server::with(LOOK_MAX, Machine::look))?;
+    println!("{}", serde_json::to_string(&machine)?);
+    Ok(())
 }
 
 /// What follows `name` on the first line that begins with it.

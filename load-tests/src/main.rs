@@ -5,15 +5,19 @@
 //! is loaded, `sales` says with what, and `baseline`, `naive` and `bare` are what it is measured against.
 mod bare;
 mod baseline;
+mod bench;
 mod cpu;
 mod expect;
+mod fill;
 mod generate;
+mod growth;
 mod ingest;
 mod latency;
 mod load;
 mod machine;
 mod naive;
 mod open;
+mod overload;
 mod patterns;
 mod raw_redis;
 mod read;
@@ -23,6 +27,7 @@ mod sales;
 mod scenario;
 mod server;
 mod single;
+mod size;
 mod stats;
 mod stretch;
 mod usage;
@@ -52,6 +57,16 @@ enum Command {
     Reserve(reserve::ReserveArgs),
     /// Reservations a second, against how others keep from overselling.
     Patterns(patterns::PatternsArgs),
+    /// Bytes of a position in Redis and of an entry in PostgreSQL.
+    Size(size::SizeArgs),
+    /// The same load on little and on much, and how long a rebuild and a first load take.
+    Growth(growth::GrowthArgs),
+    /// What is left of throughput when more is asked than a server can do.
+    Overload(overload::OverloadArgs),
+    /// All comparisons in one go, written to docs/benchmarks.md.
+    Bench(bench::BenchArgs),
+    /// What everything is measured on.
+    Machine,
     /// Answers a constant until its input ends: what `read` and `reserve` are measured against.
     #[command(hide = true)]
     Bare,
@@ -69,6 +84,11 @@ fn main() -> anyhow::Result<()> {
         Command::Read(args) => read::run(&args),
         Command::Reserve(args) => reserve::run(&args),
         Command::Patterns(args) => patterns::run(&args),
+        Command::Size(args) => size::run(&args),
+        Command::Growth(args) => growth::run(&args),
+        Command::Overload(args) => overload::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Machine => machine::run(),
         Command::Bare => bare::run(),
         Command::Load(args) => scenario::run(&args),
     }

@@ -2,7 +2,10 @@
 #![expect(clippy::disallowed_types, reason = "Redis is measured itself")]
 
 use anyhow::Context as _;
-use redis::{IntoConnectionInfo as _, aio::MultiplexedConnection, io::tcp::TcpSettings};
+use redis::{IntoConnectionInfo as _, Pipeline, aio::MultiplexedConnection, io::tcp::TcpSettings};
+
+/// Keys of one step of a scan.
+const SCAN_KEYS: usize = 1_000;
 
 /// One connection that any number of tasks share, without delay in the transport.
 ///
@@ -30,6 +33,68 @@ pub async fn pid(url: &str) -> anyhow::Result<u32> {
 /// As [`connect`].
 pub async fn version(url: &str) -> anyhow::Result<String> {
     Ok(text(&info(url, "server").await?, "redis_version")?.to_owned())
+}
+
+/// Bytes of what it keeps: without what connections and the append-only file have in their buffers.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn data_bytes(url: &str) -> anyhow::Result<u64> {
+    let info = info(url, "memory").await?;
+    let buffers = ["mem_clients_normal", "mem_clients_slaves", "mem_aof_buffer"];
+    let buffers = buffers.map(|name| field(&info, name));
+    let buffers = buffers.into_iter().sum::<anyhow::Result<u64>>()?;
+    Ok(field(&info, "used_memory")?.saturating_sub(buffers))
+}
+
+/// How many rows of positions there are.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn rows(url: &str) -> anyhow::Result<u64> {
+    sum_over_buckets(url, |pipeline, key| {
+        pipeline.cmd("HLEN").arg(key);
+    })
+    .await
+}
+
+/// Bytes of the keys that hold the rows of positions.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn row_bytes(url: &str) -> anyhow::Result<u64> {
+    sum_over_buckets(url, |pipeline, key| {
+        pipeline.cmd("MEMORY").arg("USAGE").arg(key).arg("SAMPLES").arg(0);
+    })
+    .await
+}
+
+async fn sum_over_buckets(url: &str, ask: impl Fn(&mut Pipeline, &str)) -> anyhow::Result<u64> {
+    let mut connection = connect(url).await?;
+    let (mut sum, mut cursor) = (0, 0_u64);
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg("*}:r:*").arg("COUNT").arg(SCAN_KEYS);
+        let (next, keys): (u64, Vec<String>) = scan.query_async(&mut connection).await?;
+        if !keys.is_empty() {
+            let mut pipeline = redis::pipe();
+            keys.iter().for_each(|key| ask(&mut pipeline, key));
+            let answers: Vec<u64> = pipeline.query_async(&mut connection).await?;
+            sum += answers.iter().sum::<u64>();
+        }
+        cursor = next;
+        if cursor == 0 {
+            return Ok(sum);
+        }
+    }
+}
+
+/// Removes everything.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn flush(url: &str) -> anyhow::Result<()> {
+    Ok(redis::cmd("FLUSHALL").query_async(&mut connect(url).await?).await?)
 }
 
 async fn info(url: &str, section: &str) -> anyhow::Result<String> {

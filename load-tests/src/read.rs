@@ -44,6 +44,8 @@ struct Report {
     per_s: f64,
     bare_per_s: f64,
     ratio: f64,
+    cpu_us: f64,
+    bare_cpu_us: f64,
     cpu_ratio: f64,
 }
 
@@ -101,6 +103,8 @@ async fn measure(
         per_s: rate.round(),
         bare_per_s: bare_rate.round(),
         ratio: rounded(rate / bare_rate, 3),
+        cpu_us: rounded(ours.median(cpu_us), 2),
+        bare_cpu_us: rounded(theirs.median(cpu_us), 2),
         cpu_ratio: rounded(ours.median(cpu_us) / theirs.median(cpu_us), 3),
     })
 }

@@ -104,6 +104,8 @@ struct Report {
     ratio: f64,
     bare_ratio: f64,
     cpu_us: f64,
+    bare_cpu_us: f64,
+    naive_cpu_us: f64,
 }
 
 /// Measures and prints.
@@ -203,6 +205,8 @@ impl Bench<'_> {
             ratio: rounded(rate / naive_rate, 3),
             bare_ratio: rounded(rate / theirs.median(per_s), 3),
             cpu_us: rounded(ours.median(cpu_us), 2),
+            bare_cpu_us: rounded(theirs.median(cpu_us), 2),
+            naive_cpu_us: rounded(naive.median(cpu_us), 2),
         })
     }
 

@@ -144,6 +144,28 @@ async fn open(
     sku: impl Fn(usize, usize) -> String,
     units: impl Fn(usize) -> i64,
 ) -> anyhow::Result<Vec<i16>> {
+    let partitions = open_empty_shops(channel).await?;
+    let receipts = (0..LOCATIONS * ITEMS).map(|position| Movement {
+        key: format!("opening-{position}"),
+        kind: MovementKind::Receipt as i32,
+        location_id: location_id(position / ITEMS),
+        sku: sku(position / ITEMS, position % ITEMS),
+        quantity: units(position % ITEMS),
+        ..Movement::default()
+    });
+    let receipts: Vec<_> = receipts.collect();
+    let mut movements = MovementServiceClient::new(channel.clone());
+    for receipts in receipts.chunks(REQUEST_LINES_MAX) {
+        record(&mut movements, "opening", receipts.to_vec()).await?;
+    }
+    Ok(partitions)
+}
+
+/// Creates the chain without any stock. Returns the partition of every shop.
+///
+/// # Errors
+/// As [`open_shops`].
+pub async fn open_empty_shops(channel: &Channel) -> anyhow::Result<Vec<i16>> {
     let mut network = NetworkServiceClient::new(channel.clone());
     let till = proto::Channel { channel_id: CHANNEL.to_owned(), name: CHANNEL.to_owned() };
     network.put_channel(PutChannelRequest { channel: Some(till) }).await?;
@@ -159,19 +181,6 @@ async fn open(
         let put = network.put_location(PutLocationRequest { location: Some(location) }).await?;
         let location = put.into_inner().location.context("no location was answered")?;
         partitions.push(i16::try_from(location.partition)?);
-    }
-    let receipts = (0..LOCATIONS * ITEMS).map(|position| Movement {
-        key: format!("opening-{position}"),
-        kind: MovementKind::Receipt as i32,
-        location_id: location_id(position / ITEMS),
-        sku: sku(position / ITEMS, position % ITEMS),
-        quantity: units(position % ITEMS),
-        ..Movement::default()
-    });
-    let receipts: Vec<_> = receipts.collect();
-    let mut movements = MovementServiceClient::new(channel.clone());
-    for receipts in receipts.chunks(REQUEST_LINES_MAX) {
-        record(&mut movements, "opening", receipts.to_vec()).await?;
     }
     Ok(partitions)
 }

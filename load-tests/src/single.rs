@@ -9,10 +9,12 @@ use tonic::transport::Channel;
 
 use crate::{
     baseline::{self, RowLocker, Totals},
-    load::{self, Client},
+    load::Client,
     sales::{self, ITEMS, LOCATIONS, OPENING_UNITS, Sale},
     server::{self, Server},
-    stats::{median, rounded},
+    stats::rounded,
+    stretch::{Caller, Cpu, cpu_us, p99_ms, per_s},
+    usage::Processes,
 };
 
 /// Tills, and connections of the naive way.
@@ -34,7 +36,13 @@ pub struct SingleArgs {
 #[derive(Debug, Serialize)]
 struct Report {
     per_s: f64,
+    p99_ms: f64,
+    /// Of the server and both databases.
+    cpu_us: f64,
     naive_per_s: f64,
+    naive_p99_ms: f64,
+    /// Of the databases.
+    naive_cpu_us: f64,
     ratio: f64,
 }
 
@@ -61,27 +69,26 @@ async fn measure(server: &Server, stretch: Duration, rounds: u32) -> anyhow::Res
         tills.push(Till { client, number, sales: 0 });
         lockers.push(RowLocker::connect(&naive_url, partitions[0], number as i32 + 1).await?);
     }
-    let (mut ours, mut naive, mut sold, mut locked) = (Vec::new(), Vec::new(), 0, 0);
-    // The first round warms up and does not count.
+    let processes = Processes::of(server).await?;
+    let mut ours = Caller::new("ours", tills, Cpu::Service(processes));
+    let mut naive = Caller::new("row locks", lockers, Cpu::Databases(processes));
     for round in 0..=rounds {
-        let (outcome, clients) = load::closed(tills, stretch).await?;
-        let (locking, connections) = load::closed(lockers, stretch).await?;
-        (tills, lockers) = (clients, connections);
-        sold += outcome.latency.count();
-        locked += locking.latency.count();
-        if round > 0 {
-            eprintln!("round {round}: {:.0}/s, {}", outcome.per_s(), outcome.latency);
-            eprintln!("  row locks: {:.0}/s, {}", locking.per_s(), locking.latency);
-            ours.push(outcome.per_s());
-            naive.push(locking.per_s());
-        }
+        ours.stretch(round, stretch).await?;
+        naive.stretch(round, stretch).await?;
     }
     let opening = (LOCATIONS * ITEMS) as i64;
-    check(&server.database_url, sold, opening).await?;
-    check(&naive_url, locked, 0).await?;
-    let (per_s, naive_per_s) = (median(&ours), median(&naive));
-    let ratio = rounded(per_s / naive_per_s, 3);
-    Ok(Report { per_s: per_s.round(), naive_per_s: naive_per_s.round(), ratio })
+    check(&server.database_url, ours.calls, opening).await?;
+    check(&naive_url, naive.calls, 0).await?;
+    let (rate, naive_rate) = (ours.median(per_s), naive.median(per_s));
+    Ok(Report {
+        per_s: rate.round(),
+        p99_ms: rounded(ours.median(p99_ms), 2),
+        cpu_us: rounded(ours.median(cpu_us), 1),
+        naive_per_s: naive_rate.round(),
+        naive_p99_ms: rounded(naive.median(p99_ms), 2),
+        naive_cpu_us: rounded(naive.median(cpu_us), 1),
+        ratio: rounded(rate / naive_rate, 3),
+    })
 }
 
 /// Every sale must have left one entry and taken one unit.

@@ -168,17 +168,35 @@ pub async fn reserve(
 /// # Errors
 /// That takes too long.
 pub async fn wait_until_held_in_memory(server: &Server) -> anyhow::Result<()> {
+    wait_until_held(server, |shop| {
+        let shop = shop as usize;
+        (sales::location_id(shop), sales::own_sku(shop, 0))
+    })
+    .await
+}
+
+/// Waits until a hold is taken in memory in every shop, of an item that `place` names for it.
+///
+/// # Errors
+/// That takes too long.
+pub async fn wait_until_held(
+    server: &Server,
+    place: impl Fn(u64) -> (String, String),
+) -> anyhow::Result<()> {
     let mut client = ReservationServiceClient::new(server.connect().await?);
+    // A key answers for what was asked under it before.
+    let asked = jiff::Timestamp::now().as_millisecond();
     let trying = async {
-        for location in 0..sales::LOCATIONS {
+        for shop in 0..sales::LOCATIONS as u64 {
             for number in 0_u64.. {
-                let line = Line { sku: sales::own_sku(location, 0), quantity: 1 };
-                let key = format!("ready-{number}");
-                let answer = client.hold_stock(hold(key, location, line)).await?;
-                let answer = answer.into_inner();
+                let (location_id, sku) = place(shop);
+                let key = format!("ready-{asked}-{number}");
+                let request =
+                    HoldStockRequest { location_id, ..hold(key, 0, Line { sku, quantity: 1 }) };
+                let answer = client.hold_stock(request).await?.into_inner();
                 let in_memory = answer.durability() == Durability::Memory;
                 let hold_id = answer.hold.context("no hold was answered")?.hold_id;
-                let request_id = format!("released-{number}");
+                let request_id = format!("released-{asked}-{number}");
                 client.release_hold(ReleaseHoldRequest { request_id, hold_id }).await?;
                 if in_memory {
                     break;
