@@ -44,7 +44,7 @@ pub struct GrowthArgs {
         value_parser = clap::value_parser!(u64).range(16_000..=20_000_000))]
     positions: Vec<u64>,
     /// Entries of a small ledger, and of a large one with as few positions.
-    #[arg(long, value_delimiter = ',', num_args = 2, default_values_t = [1_000_000, 20_000_000],
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000_000, 20_000_000],
         value_parser = clap::value_parser!(u64).range(16_000..=100_000_000))]
     entries: Vec<u64>,
     /// Seconds of every stretch; there are six in a round.

@@ -27,6 +27,8 @@ use crate::baseline;
 const START_MAX: Duration = Duration::from_secs(120);
 /// A stop drains calls and writes a last checkpoint.
 const STOP_MAX: Duration = Duration::from_secs(90);
+/// Warnings of a server that are repeated: under overload there may be one for each call.
+const WARNINGS_MAX: u64 = 20;
 /// Where a server's folder is kept that the account of PostgreSQL could not enter otherwise.
 const ELSEWHERE: &str = "/var/lib/stockroom";
 
@@ -181,10 +183,10 @@ fn program() -> anyhow::Result<PathBuf> {
     Ok(this.with_file_name("stockroom"))
 }
 
-/// Tells where the server listens, and repeats its warnings.
+/// Tells where the server listens, and repeats its first warnings.
 async fn follow(log: ChildStderr, told: oneshot::Sender<String>) {
     let mut told = Some(told);
-    let mut lines = BufReader::new(log).lines();
+    let (mut lines, mut warnings) = (BufReader::new(log).lines(), 0_u64);
     while let Ok(Some(line)) = lines.next_line().await {
         let entry: Value = serde_json::from_str(&line).unwrap_or_default();
         let field = |name: &str| entry["fields"][name].as_str().unwrap_or_default().to_owned();
@@ -192,8 +194,14 @@ async fn follow(log: ChildStderr, told: oneshot::Sender<String>) {
             // Nobody waits for it any longer if it took too long.
             let _ = told.take().map(|told| told.send(field("address")));
         } else if entry["level"] != "INFO" {
-            eprintln!("{line}");
+            warnings += 1;
+            if warnings <= WARNINGS_MAX {
+                eprintln!("{line}");
+            }
         }
+    }
+    if warnings > WARNINGS_MAX {
+        eprintln!("the server gave {warnings} warnings; {WARNINGS_MAX} were repeated");
     }
 }
 
