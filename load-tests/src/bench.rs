@@ -7,13 +7,15 @@
 mod template;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{io::AsyncReadExt as _, process::Command, time::timeout};
 
@@ -23,110 +25,49 @@ use crate::server::block_on;
 const STOP_MAX: Duration = Duration::from_secs(120);
 /// The longest result that is read.
 const RESULT_BYTES_MAX: u64 = 1_048_576;
-/// What the document begins with.
-const HEAD: &str = include_str!("../benchmarks/head.md");
-
-/// A program and its section of the document.
-#[derive(Clone, Copy, Debug)]
-struct Part {
-    name: &'static str,
-    /// How it is called.
-    args: &'static [&'static str],
-    /// Filled with its result.
-    section: &'static str,
-    /// Longer than it ever takes.
-    minutes_max: u64,
-    /// Whether it takes so long that it is only run if it is named.
-    long: bool,
-}
-
-/// In the order of the document.
-const PARTS: [Part; 14] = [
-    part("machine", &["machine"], "", 5),
-    part(
-        "ingest",
-        &["ingest", "--seconds", "4", "--rounds", "3"],
-        include_str!("../benchmarks/ingest.md"),
-        10,
-    ),
-    part(
-        "single",
-        &["single", "--seconds", "3", "--rounds", "3"],
-        include_str!("../benchmarks/single.md"),
-        8,
-    ),
-    part(
-        "read",
-        &["read", "--seconds", "3", "--rounds", "3"],
-        include_str!("../benchmarks/read.md"),
-        8,
-    ),
-    part(
-        "reserve",
-        &["reserve", "--seconds", "2", "--rounds", "3"],
-        include_str!("../benchmarks/reserve.md"),
-        15,
-    ),
-    part(
-        "patterns",
-        &["patterns", "--seconds", "2", "--rounds", "3"],
-        include_str!("../benchmarks/patterns.md"),
-        20,
-    ),
-    part("till-day", &["load", "till-day"], include_str!("../benchmarks/till-day.md"), 30),
-    part(
-        "black-friday",
-        &["load", "black-friday"],
-        include_str!("../benchmarks/black-friday.md"),
-        30,
-    ),
-    part("flash-sale", &["load", "flash-sale"], include_str!("../benchmarks/flash-sale.md"), 30),
-    part(
-        "warehouse-night",
-        &["load", "warehouse-night"],
-        include_str!("../benchmarks/warehouse-night.md"),
-        30,
-    ),
-    part(
-        "offline-shop-returns",
-        &["load", "offline-shop-returns"],
-        include_str!("../benchmarks/offline-shop-returns.md"),
-        30,
-    ),
-    long("size", &["size"], include_str!("../benchmarks/size.md"), 30),
-    long("growth", &["growth"], include_str!("../benchmarks/growth.md"), 180),
-    long("overload", &["overload"], include_str!("../benchmarks/overload.md"), 30),
-];
-
-const fn part(
-    name: &'static str,
-    args: &'static [&'static str],
-    section: &'static str,
-    minutes_max: u64,
-) -> Part {
-    Part { name, args, section, minutes_max, long: false }
-}
-
-const fn long(
-    name: &'static str,
-    args: &'static [&'static str],
-    section: &'static str,
-    minutes_max: u64,
-) -> Part {
-    Part { long: true, ..part(name, args, section, minutes_max) }
-}
+/// The part that comes first, and fills the head of the document.
+const MACHINE: &str = "machine";
 
 /// What to run, and where to write.
 #[derive(Debug, Clone, clap::Args)]
 pub struct BenchArgs {
     /// Only these parts; `all` for those too that take long; `none` to write the document anew.
     parts: Vec<String>,
-    /// Folder of results.
-    #[arg(long, default_value = "target/bench")]
-    results: PathBuf,
-    /// The document.
-    #[arg(long, default_value = "docs/benchmarks.md")]
-    out: PathBuf,
+    /// Runs everything for a moment: whether it works, not how fast it is.
+    #[arg(long)]
+    quick: bool,
+    /// Folder of the parts and their sections.
+    #[arg(long, default_value = "load-tests/benchmarks")]
+    sections: PathBuf,
+    /// Folder of results [default: target/bench, or target/bench-quick].
+    #[arg(long)]
+    results: Option<PathBuf>,
+    /// The document [default: docs/benchmarks.md, or benchmarks.md beside quick results].
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// All parts, as the file names them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    part: Vec<Part>,
+}
+
+/// A program and its section of the document.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    name: String,
+    /// Its arguments.
+    call: String,
+    /// Its arguments where only whether it works is asked.
+    quick: String,
+    /// Longer than it ever takes.
+    minutes_max: u64,
+    /// Whether it takes so long that it is only run if it is named.
+    #[serde(default)]
+    long: bool,
 }
 
 /// Runs the parts, keeps their results and writes the document.
@@ -134,50 +75,73 @@ pub struct BenchArgs {
 /// # Errors
 /// A part is unknown or has failed; the others are run all the same, and the document stays as it is.
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
-    let parts = chosen(&args.parts)?;
-    fs::create_dir_all(&args.results)?;
+    let parts = read(&args.sections)?;
+    let chosen = chosen(&parts, &args.parts)?;
+    let quick = Path::new("target/bench-quick");
+    let results = match (&args.results, args.quick) {
+        (Some(results), _) => results.clone(),
+        (None, true) => quick.to_owned(),
+        (None, false) => "target/bench".into(),
+    };
+    let out = match (&args.out, args.quick) {
+        (Some(out), _) => out.clone(),
+        (None, true) => results.join("benchmarks.md"),
+        (None, false) => "docs/benchmarks.md".into(),
+    };
+    fs::create_dir_all(&results)?;
     let mut failed = Vec::new();
-    for part in &parts {
+    for part in chosen {
         eprintln!("== {}", part.name);
-        let path = path_of(&args.results, part);
+        let path = path_of(&results, part);
         // What a part said before is not what it says of this program.
         if path.exists() {
             fs::remove_file(&path)?;
         }
-        match block_on(measured(part)) {
+        match block_on(measured(part, args.quick)) {
             Ok(result) => fs::write(&path, serde_json::to_vec_pretty(&result)?)?,
             Err(error) => {
                 eprintln!("{} failed: {error:#}", part.name);
-                failed.push(part.name);
+                failed.push(part.name.as_str());
             }
         }
     }
     let again = failed.join(" ");
     ensure!(failed.is_empty(), "failed; once mended run again: make bench PARTS=\"{again}\"");
-    let mut results = serde_json::Map::new();
-    for part in &PARTS {
-        let path = path_of(&args.results, part);
+    let mut found = BTreeMap::new();
+    for part in &parts {
+        let path = path_of(&results, part);
         if path.exists() {
-            results.insert(part.name.to_owned(), serde_json::from_slice(&fs::read(path)?)?);
+            found.insert(part.name.clone(), serde_json::from_slice(&fs::read(path)?)?);
         }
     }
-    fs::write(&args.out, document(&results)?)?;
-    eprintln!("{}", args.out.display());
-    println!("{}", Value::Object(results));
+    fs::write(&out, document(&args.sections, &parts, &found)?)?;
+    eprintln!("{}", out.display());
+    println!("{}", serde_json::to_string(&found)?);
     Ok(())
 }
 
-fn chosen(names: &[String]) -> anyhow::Result<Vec<Part>> {
+/// The parts of a folder, the machine first.
+fn read(sections: &Path) -> anyhow::Result<Vec<Part>> {
+    let path = sections.join("parts.toml");
+    let text = fs::read_to_string(&path);
+    let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+    let parts: Parts = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+    let [name, call, quick] = [MACHINE; 3].map(str::to_owned);
+    let machine = Part { name, call, quick, minutes_max: 5, long: false };
+    Ok([vec![machine], parts.part].concat())
+}
+
+fn chosen<'p>(parts: &'p [Part], names: &[String]) -> anyhow::Result<Vec<&'p Part>> {
     let named = |name: &str| names.iter().any(|known| known == name);
-    let unknown = names.iter().find(|name| {
-        !matches!(name.as_str(), "all" | "none") && PARTS.iter().all(|part| part.name != **name)
-    });
+    let known = |name: &String| parts.iter().any(|part| part.name == *name);
+    let unknown =
+        names.iter().find(|name| !matches!(name.as_str(), "all" | "none") && !known(name));
     ensure!(unknown.is_none(), "there is no part {unknown:?}");
     let is_chosen = |part: &&Part| match names {
         [] => !part.long,
-        _ => named("all") || named(part.name) || (part.name == "machine" && !named("none")),
+        _ => named("all") || named(&part.name) || (part.name == MACHINE && !named("none")),
     };
-    Ok(PARTS.iter().filter(is_chosen).copied().collect())
+    Ok(parts.iter().filter(is_chosen).collect())
 }
 
 fn path_of(results: &Path, part: &Part) -> PathBuf {
@@ -185,10 +149,11 @@ fn path_of(results: &Path, part: &Part) -> PathBuf {
 }
 
 /// What a part says on its last line, and when.
-async fn measured(part: &Part) -> anyhow::Result<Value> {
-    let begun = std::time::Instant::now();
+async fn measured(part: &Part, quick: bool) -> anyhow::Result<Value> {
+    let begun = Instant::now();
+    let call = if quick { &part.quick } else { &part.call };
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(part.args).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.args(call.split(' ')).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().context("cannot start it")?;
     let mut output = child.stdout.take().context("it has no output")?.take(RESULT_BYTES_MAX);
     let mut said = String::new();
@@ -211,24 +176,26 @@ async fn measured(part: &Part) -> anyhow::Result<Value> {
     result["measured"] = json!({
         "day": jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
         "seconds": begun.elapsed().as_secs(),
-        "command": part.args.join(" "),
+        "call": call,
     });
     Ok(result)
 }
 
 /// The head, and the section of every part that has a result.
-fn document(results: &serde_json::Map<String, Value>) -> anyhow::Result<String> {
-    let machine = results.get("machine").context("nothing is known of the machine")?;
-    let mut document = template::fill(HEAD, machine)?;
-    for part in &PARTS {
-        let Some(result) = results.get(part.name).filter(|_| !part.section.is_empty()) else {
-            continue;
-        };
-        let section = template::fill(part.section, result);
-        document.push('\n');
-        document += &section.with_context(|| format!("in the section of {}", part.name))?;
+fn document(
+    sections: &Path,
+    parts: &[Part],
+    results: &BTreeMap<String, Value>,
+) -> anyhow::Result<String> {
+    ensure!(results.contains_key(MACHINE), "nothing is known of the machine");
+    let mut filled = Vec::new();
+    for part in parts {
+        let Some(result) = results.get(&part.name) else { continue };
+        let section = fs::read_to_string(sections.join(format!("{}.md", part.name)));
+        let section = section.map_err(Into::into).and_then(|text| template::fill(&text, result));
+        filled.push(section.with_context(|| format!("in the section of {}", part.name))?);
     }
-    Ok(document)
+    Ok(filled.join("\n"))
 }
 
 #[cfg(test)]
