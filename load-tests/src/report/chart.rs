@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 260.0;
 /// Room for the labels: left, right, top, bottom.
-const MARGINS: [f64; 4] = [64.0, 12.0, 14.0, 34.0];
+const MARGINS: [f64; 4] = [64.0, 20.0, 14.0, 34.0];
 /// One after the other; told apart by the colour-blind, too (Okabe and Ito, 2008).
 const COLOURS: [&str; 8] =
     ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a7a00", "#000000"];

@@ -127,7 +127,9 @@ fn judge(answered: Answered, found: Found, opening: i64) -> anyhow::Result<Vec<C
     let entries = within("entries of facts", facts, recorded, answered.unknown_recorded)?;
     let in_ledger = within("holds", holds, answered.held_in_ledger, answered.unknown_held)?;
     let keys = facts + lines + holds;
-    ensure!(requests == keys, "{requests} keys for {facts} facts, {lines} lines, {holds} holds");
+    // The end of a hold that was taken in the ledger has a key of its own.
+    let right = (keys..=keys + holds).contains(&requests);
+    ensure!(right, "{requests} keys for {facts} facts, {lines} lines, {holds} holds");
     let check = |holds, found| Check { holds, found };
     Ok(vec![
         check("no position has promised more than ever came in", "0 positions".to_owned()),
@@ -162,7 +164,8 @@ mod tests {
             Found { reserved: 6, ..FOUND },
             Found { reserved: 4, ..FOUND },
             Found { holds: 3, requests: 118, ..FOUND },
-            Found { requests: 118, ..FOUND },
+            Found { requests: 116, ..FOUND },
+            Found { requests: 120, ..FOUND },
             Found { overpromised: 1, ..FOUND },
         ];
         for found in wrong {
