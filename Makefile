@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test run fuzz bench-ingest bench-single bench-read bench-reserve load bench \ bench-patterns bench-size bench-growth bench-overload sqlx
+.PHONY: help demo test run fuzz load bench bench-ingest bench-single bench-read bench-reserve bench-patterns bench-size bench-growth bench-overload sqlx
 
 help: ## list what there is
 	@grep -E '^[a-z-]+: ## ' $(MAKEFILE_LIST) | sed 's/: ## /\t/' | expand -t 16

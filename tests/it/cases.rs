@@ -14,7 +14,7 @@ use table::Case;
 
 use crate::harness::server::Server;
 
-/// Issue 4 wants this many.
+/// Fewer would say little of how others think.
 const CASES_MIN: usize = 100;
 
 /// A project, as `docs/proof.md` calls it, and its table.
