@@ -6,11 +6,13 @@
 mod bare;
 mod baseline;
 mod bench;
+mod check;
 mod cpu;
 mod expect;
 mod fill;
 mod generate;
 mod growth;
+mod history;
 mod ingest;
 mod latency;
 mod load;
@@ -30,6 +32,7 @@ mod single;
 mod size;
 mod stats;
 mod stretch;
+mod torture;
 mod usage;
 
 use clap::Parser;
@@ -72,6 +75,10 @@ enum Command {
     Bare,
     /// Runs a scenario: calls that arrive at their own rates, and how long their callers wait.
     Load(scenario::ScenarioArgs),
+    /// Breaks everything under load by a schedule that a seed decides, and checks the history.
+    Torture(torture::TortureArgs),
+    /// Decides from a saved history which invariants hold.
+    Check(check::CheckArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -91,5 +98,7 @@ fn main() -> anyhow::Result<()> {
         Command::Machine => machine::run(),
         Command::Bare => bare::run(),
         Command::Load(args) => scenario::run(&args),
+        Command::Torture(args) => torture::run(&args),
+        Command::Check(args) => check::run(&args),
     }
 }
