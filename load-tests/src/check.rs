@@ -20,13 +20,15 @@ mod operation;
 mod order;
 mod reads;
 mod refusals;
+#[cfg(test)]
+mod tests;
 pub mod verdict;
 
 use std::{fs::File, io::BufReader, path::PathBuf};
 
 use anyhow::Context as _;
 
-use self::{index::Index, load::History, verdict::Verdicts};
+use self::{claims::Claims, index::Index, load::History, verdict::Verdicts};
 
 /// Which history.
 #[derive(Clone, Debug, clap::Args)]
@@ -62,9 +64,9 @@ pub fn judge(history: &History, witnesses_max: usize) -> Verdicts {
     let operations = operation::operations(&index);
     acks::judge(&index, &operations, &mut verdicts);
     order::judge(&index, &operations, &mut verdicts);
-    let claims = claims::claims(&index, &operations);
+    let claims = Claims::new(&index, &operations);
     reads::judge(&index, &operations, &claims, &mut verdicts);
-    refusals::judge(&index, &claims, &mut verdicts);
+    refusals::judge(&index, &operations, &claims, &mut verdicts);
     healing::judge(history, &mut verdicts);
     verdicts
 }

@@ -44,6 +44,8 @@ pub(super) enum Outcome<'h> {
     Given { entries: Vec<(i16, i64)>, epoch: i64, durability: Durability },
     /// A hold.
     Held { hold: &'h str, expires_us: Micros },
+    /// What was held is not any more.
+    Released,
     /// It has none.
     Refused { reason: &'h str },
     /// Who knows.
@@ -80,7 +82,7 @@ impl<'h> Operation<'h> {
 impl Attempt<'_> {
     /// Whether it was told that it has an effect.
     pub(super) fn is_given(&self) -> bool {
-        matches!(self.outcome, Outcome::Given { .. } | Outcome::Held { .. })
+        matches!(self.outcome, Outcome::Given { .. } | Outcome::Held { .. } | Outcome::Released)
     }
 }
 
@@ -145,7 +147,7 @@ fn outcome(call: &Call, number: usize) -> Outcome<'_> {
             None => Outcome::Unknown,
         },
         Answered::Refused { reason, .. } => Outcome::Refused { reason },
-        Answered::Released => Outcome::Refused { reason: "" },
+        Answered::Released => Outcome::Released,
         Answered::Read { .. } | Answered::Unknown { .. } => Outcome::Unknown,
     }
 }

@@ -19,7 +19,7 @@ const STALE_MAX: Micros = 1_000_000;
 /// What reads are held against.
 struct Judge<'a, 'h> {
     index: &'a Index<'h>,
-    claims: &'a Claims,
+    claims: &'a Claims<'h>,
     /// Of a position: until when which entry had been acknowledged at the latest.
     acknowledged: HashMap<PositionId, Vec<(Micros, i64)>>,
     /// In which era an epoch was seen first.
@@ -31,7 +31,7 @@ struct Judge<'a, 'h> {
 pub(super) fn judge(
     index: &Index<'_>,
     operations: &[Operation<'_>],
-    claims: &Claims,
+    claims: &Claims<'_>,
     verdicts: &mut Verdicts,
 ) {
     let acknowledged = acknowledged(index, operations);
@@ -66,8 +66,9 @@ impl Judge<'_, '_> {
             0 => Some(State::default()),
             version => self.state(position, version),
         };
-        let claimed = self.claims.get(&position);
-        let most = claimed.map_or(0, |claimed| claimed.most(call.start_us, call.end_us));
+        let (start_us, end_us) = (call.start_us, call.end_us);
+        let most = self.claims.held(position, start_us, end_us)
+            + self.claims.batched(position, start_us, end_us);
         let fits = state.is_some_and(|state| {
             let free = state.free.max(0);
             ((state.free - most).max(0)..=free).contains(&row.available)

@@ -108,6 +108,7 @@ impl Verdicts {
     }
 
     /// What was found about one.
+    #[cfg(test)]
     pub fn of(&self, invariant: Invariant) -> Verdict {
         self.by_invariant.get(&invariant).cloned().unwrap_or_default()
     }
