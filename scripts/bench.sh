@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One benchmark by its name; the last line that it prints is its result as a JSON object.
+# One load program by its name; the last line that it prints is its result as a JSON object.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
