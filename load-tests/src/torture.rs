@@ -12,6 +12,7 @@ mod redis;
 mod schedule;
 mod server;
 mod tally;
+mod volume;
 mod wire;
 
 use std::{
@@ -36,7 +37,7 @@ use tokio::{
 };
 
 use self::{
-    client::Client,
+    client::{Client, Common},
     heal::Stores,
     inject::Supervisor,
     place::Place,
@@ -77,6 +78,9 @@ pub struct TortureArgs {
     /// Clients
     #[arg(long, default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     clients: u32,
+    /// Calls a second of all clients together, while they are answered at once
+    #[arg(long, default_value_t = 1_500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: u32,
     /// Faults that may happen, by name; `none`: none. Default: all
     #[arg(long, value_delimiter = ',')]
     faults: Vec<String>,
@@ -127,9 +131,8 @@ async fn torture(args: &TortureArgs, kinds: &[Kind], path: &Path) -> anyhow::Res
     let place = Arc::new(Place::new().await?);
     let tortured = torture_at(&place, args, kinds, path).await;
     if args.keep || tortured.is_err() {
+        place.keep.store(true, Ordering::Relaxed);
         eprintln!("logs are in '{}'", place.folder.display());
-    } else {
-        place.remove()?;
     }
     tortured
 }
@@ -143,7 +146,9 @@ async fn torture_at(
     let recorder = Recorder::create(path, args.seed)?;
     let mut supervisor = start(place, args, &recorder).await?;
     let load = Load::start(args, &supervisor, &recorder).await?;
-    let plan = plan(args, kinds);
+    let volume = place.volume.is_ok();
+    let possible = kinds.iter().copied().filter(|kind| volume || *kind != Kind::FullVolume);
+    let plan = plan(args, &possible.collect::<Vec<_>>());
     supervisor.ahead = plan.iter().map(|fault| fault.kind).collect();
     supervisor.keep_in_step().await?;
     let began = Instant::now();
@@ -188,7 +193,11 @@ async fn torture_at(
     dump::dump(&supervisor.postgres.url(), &recorder).await?;
     recorder.finish()?;
     let heal_s = equal_after.zip(back).map(|(equal, back)| equal.max(back).as_secs_f64());
-    Ok(result(args, &tally, &supervisor, heal_s))
+    let mut result = result(args, &tally, &supervisor, heal_s);
+    if let Err(why) = &place.volume {
+        result["skipped"][Kind::FullVolume.name()] = json!(why);
+    }
+    Ok(result)
 }
 
 fn result(
@@ -269,17 +278,21 @@ impl Load {
         let first = wires.first().context("there is no server")?;
         wire::open_shops(first, &client::location_ids()).await?;
         let (stop, tally) = (Arc::new(AtomicBool::new(false)), Arc::new(Tally::new()));
-        let new = |number| {
-            let (wires, recorder) = (wires.clone(), recorder.clone());
-            Client::new(number, args.seed, wires, recorder, Arc::clone(&tally), Arc::clone(&stop))
+        let common = Common {
+            seed: args.seed,
+            wires,
+            recorder: recorder.clone(),
+            tally: Arc::clone(&tally),
+            stop: Arc::clone(&stop),
+            apart: Duration::from_secs(1) * args.clients / args.rate,
         };
-        let mut opening = new(u32::MAX);
+        let mut opening = Client::new(u32::MAX, common.clone());
         for location in 0..client::LOCATIONS {
             opening.receive(location).await?;
         }
         let mut clients = JoinSet::new();
         for number in 0..args.clients {
-            clients.spawn(new(number).run());
+            clients.spawn(Client::new(number, common.clone()).run());
         }
         Ok(Load { clients, tally, stop })
     }

@@ -12,6 +12,7 @@ use std::{
 use rand::{Rng as _, SeedableRng as _, seq::IndexedRandom as _};
 use rand_chacha::ChaCha8Rng;
 use stockroom::api::proto::MovementKind;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{
     tally::Tally,
@@ -49,20 +50,34 @@ pub(super) struct Client {
     server: usize,
     reservations: VecDeque<String>,
     token: (Token, String),
+    due: Interval,
+}
+
+/// What all clients share.
+#[derive(Clone)]
+pub(super) struct Common {
+    pub seed: u64,
+    /// To every server.
+    pub wires: Vec<Wire>,
+    pub recorder: Recorder,
+    pub tally: Arc<Tally>,
+    /// Set when it is enough.
+    pub stop: Arc<AtomicBool>,
+    /// Between two calls of a client, retries aside.
+    pub apart: Duration,
 }
 
 impl Client {
-    pub(super) fn new(
-        number: u32,
-        seed: u64,
-        wires: Vec<Wire>,
-        recorder: Recorder,
-        tally: Arc<Tally>,
-        stop: Arc<AtomicBool>,
-    ) -> Client {
+    pub(super) fn new(number: u32, common: Common) -> Client {
+        let Common { seed, wires, recorder, tally, stop, apart } = common;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(u64::from(number) + 1);
         let server = number as usize % wires.len().max(1);
+        let mut due = interval(apart);
+        // Who was kept waiting does not make up for it.
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (reservations, token) = (VecDeque::new(), (Token::default(), String::new()));
+        let asked = 0;
         Client {
             number,
             wires,
@@ -70,10 +85,11 @@ impl Client {
             tally,
             stop,
             rng,
-            asked: 0,
+            asked,
             server,
-            reservations: VecDeque::new(),
-            token: Default::default(),
+            reservations,
+            token,
+            due,
         }
     }
 
@@ -251,6 +267,7 @@ impl Client {
             token: self.token.1.clone(),
         };
         let mut answered = Answered::Unknown { why: String::new() };
+        self.due.tick().await;
         for attempt in 0..ATTEMPTS_MAX {
             let Some(wire) = self.wires.get(self.server).cloned() else { return answered };
             let start_us = self.recorder.now_us();

@@ -105,6 +105,7 @@ impl Supervisor {
             Kind::RedisHalfOpen => self.server(fault.server)?.redis.leave_half_open(),
             Kind::PostgresHalfOpen => self.server(fault.server)?.postgres.leave_half_open(),
             Kind::PostgresCrash => self.postgres.crash().await?,
+            Kind::FullVolume => self.postgres.fill_volume(lasting).await?,
             Kind::FailOverReplicated => self.fail_over().await?,
             Kind::FailOverBehind => {
                 self.postgres.leave_standby_behind();

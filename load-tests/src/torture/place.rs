@@ -6,11 +6,14 @@ use std::{
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::atomic::{AtomicBool, AtomicU16, Ordering},
     time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, bail, ensure};
 use tokio::{process::Command, time::timeout};
+
+use super::volume::Volume;
 
 /// Below the ports that the system gives to others, so that nobody takes one while its owner is down.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
@@ -26,6 +29,10 @@ pub(super) struct Place {
     /// Under whom PostgreSQL runs; none: as we do.
     pub account: Option<(u32, u32)>,
     pub postgres: PathBuf,
+    /// Where the data of PostgreSQL is, or why it has no volume of its own.
+    pub volume: Result<Volume, String>,
+    /// Set if everything is to stay when it is over.
+    pub keep: AtomicBool,
 }
 
 impl Place {
@@ -39,12 +46,15 @@ impl Place {
             0 => Some((id(&["-u", "postgres"]).await?, id(&["-g", "postgres"]).await?)),
             _ => None,
         };
-        Ok(Place { folder, account, postgres: postgres_programs()? })
+        let volume = Volume::mount(&folder);
+        let volume = volume.map_err(|error| format!("no volume could be mounted: {error}"));
+        let keep = AtomicBool::new(false);
+        Ok(Place { folder, account, postgres: postgres_programs()?, volume, keep })
     }
 
     /// A folder of PostgreSQL's own.
     pub(super) fn make(&self, name: &str) -> anyhow::Result<PathBuf> {
-        let folder = self.folder.join(name);
+        let folder = self.volume.as_ref().map_or(&self.folder, |volume| &volume.folder).join(name);
         fs::create_dir(&folder)?;
         self.give(&folder)?;
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
@@ -69,11 +79,17 @@ impl Place {
         }
         command
     }
+}
 
-    /// Removes everything.
-    pub(super) fn remove(&self) -> anyhow::Result<()> {
-        fs::remove_dir_all(&self.folder)
-            .with_context(|| format!("cannot remove {}", self.folder.display()))
+impl Drop for Place {
+    /// Whatever ended it, a signal included.
+    fn drop(&mut self) {
+        self.volume = Err(String::new());
+        if !self.keep.load(Ordering::Relaxed)
+            && let Err(error) = fs::remove_dir_all(&self.folder)
+        {
+            eprintln!("cannot remove '{}': {error}", self.folder.display());
+        }
     }
 }
 
@@ -96,11 +112,11 @@ pub(super) async fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
 
 /// An address on the loopback where nobody listens, other than those before.
 pub(super) fn free_address() -> anyhow::Result<SocketAddr> {
-    static TRIED: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
+    static TRIED: AtomicU16 = AtomicU16::new(0);
     let ports = PORTS.end - PORTS.start;
     let first = u16::try_from(std::process::id() % 10_000)?;
     for _ in 0..ports {
-        let tried = TRIED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let tried = TRIED.fetch_add(1, Ordering::Relaxed);
         let port = PORTS.start + (first.wrapping_add(tried)) % ports;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         if TcpListener::bind(address).is_ok() {

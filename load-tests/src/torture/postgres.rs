@@ -23,6 +23,8 @@ use super::{
 /// How long a server may take to start, to recover or to take over.
 const READY_MAX: Duration = Duration::from_secs(60);
 const POLL_EVERY: Duration = Duration::from_millis(20);
+/// How often it is looked whether one that was told to end has ended.
+const END_POLLS_MAX: u32 = 250;
 /// Also the name of the database.
 const USER: &str = "stockroom";
 
@@ -35,7 +37,8 @@ fsync = on
 synchronous_commit = on
 full_page_writes = on
 shared_buffers = 64MB
-wal_keep_size = 512MB
+wal_keep_size = 64MB
+max_wal_size = 256MB
 wal_retrieve_retry_interval = 100ms
 wal_receiver_timeout = 3s
 wal_sender_timeout = 3s
@@ -46,6 +49,8 @@ timezone = 'UTC'
 #[derive(Debug)]
 struct Instance {
     root: PathBuf,
+    /// Beside the volume, which may be full, and may go away.
+    log: PathBuf,
     address: SocketAddr,
     child: Option<Child>,
 }
@@ -70,7 +75,8 @@ impl Postgres {
         initdb.args(["--username", USER, "--auth", "trust", "--encoding", "UTF8"]);
         initdb.args(["--locale", "C", "--data-checksums", "--pgdata"]).arg(root.join("data"));
         run(initdb).await?;
-        let mut primary = Instance { root, address, child: None };
+        let log = place.folder.join("postgres-0.log");
+        let mut primary = Instance { root, log, address, child: None };
         primary.configure(&place, None, false)?;
         primary.start(&place).await?;
         let mut postgres = PgConnection::connect(&url(address, "postgres")).await?;
@@ -95,6 +101,20 @@ impl Postgres {
         self.primary.start(&self.place).await
     }
 
+    /// No byte can be written any more for a while; then it comes back.
+    pub(super) async fn fill_volume(&mut self, lasting: Duration) -> anyhow::Result<()> {
+        let ballast = match &self.place.volume {
+            Ok(volume) => volume.fill()?,
+            Err(why) => anyhow::bail!("{why}"),
+        };
+        sleep(lasting).await;
+        drop(ballast);
+        for instance in [Some(&mut self.primary), self.standby.as_mut()].into_iter().flatten() {
+            instance.start_again(&self.place).await?;
+        }
+        Ok(())
+    }
+
     /// Makes a standby from a copy of the primary, and waits until it follows.
     pub(super) async fn add_standby(&mut self) -> anyhow::Result<()> {
         self.made += 1;
@@ -107,7 +127,8 @@ impl Postgres {
         backup.args(["--port", &self.primary.address.port().to_string()]);
         backup.arg("--pgdata").arg(root.join("data"));
         run(backup).await?;
-        let mut standby = Instance { root, address: free_address()?, child: None };
+        let log = self.place.folder.join(format!("postgres-{}.log", self.made));
+        let mut standby = Instance { root, log, address: free_address()?, child: None };
         standby.configure(&self.place, Some(self.replication.address), false)?;
         let sign = standby.root.join("data/standby.signal");
         fs::write(&sign, "")?;
@@ -187,19 +208,32 @@ impl Instance {
         place.give(&path)
     }
 
+    /// Starts it if it has ended, and waits until it takes connections.
+    async fn start_again(&mut self, place: &Place) -> anyhow::Result<()> {
+        let child = self.child.as_mut().context("PostgreSQL was not started")?;
+        match child.try_wait()? {
+            Some(_) => self.start(place).await,
+            None => self.wait_until_ready().await,
+        }
+    }
+
     async fn start(&mut self, place: &Place) -> anyhow::Result<()> {
-        let log = File::options().create(true).append(true).open(self.root.join("log"))?;
+        let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = place.command("postgres");
         command.arg("-D").arg(self.root.join("data"));
         command.arg("-c").arg(format!("config_file={}", self.root.join("torture.conf").display()));
         command.stdout(log.try_clone()?).stderr(log).process_group(0);
         self.child = Some(command.spawn()?);
+        self.wait_until_ready().await
+    }
+
+    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let until = Instant::now() + READY_MAX;
         while PgConnection::connect(&url(self.address, "postgres")).await.is_err() {
             ensure!(Instant::now() < until, "PostgreSQL does not start: see its log");
             let child = self.child.as_mut().context("PostgreSQL was not started")?;
             if let Some(status) = child.try_wait()? {
-                let log = fs::read_to_string(self.root.join("log")).unwrap_or_default();
+                let log = fs::read_to_string(&self.log).unwrap_or_default();
                 anyhow::bail!("PostgreSQL ended with {status}: {log}");
             }
             sleep(POLL_EVERY).await;
@@ -228,15 +262,9 @@ impl Drop for Postgres {
             let Some(pid) = instance.child.as_ref().and_then(Child::id) else { continue };
             let mut kill = std::process::Command::new("kill");
             let told = kill.args(["-s", "QUIT", &pid.to_string()]).status();
-            let ended = || {
-                instance
-                    .child
-                    .as_mut()
-                    .is_none_or(|child| child.try_wait().is_ok_and(|end| end.is_some()))
-            };
-            let mut ended = ended;
-            for _ in 0..100 {
-                if told.is_err() || ended() {
+            for _ in 0..END_POLLS_MAX {
+                let ended = instance.child.as_mut().map(Child::try_wait);
+                if told.is_err() || !matches!(ended, Some(Ok(None))) {
                     break;
                 }
                 std::thread::sleep(POLL_EVERY);
