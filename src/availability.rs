@@ -20,12 +20,15 @@ pub mod read;
 pub mod rebuild;
 pub mod replace;
 pub mod scrub;
+mod wire;
 
 use std::{sync::Arc, time::Duration};
 
 use redis::{Script, ScriptInvocation, Value};
 
 pub use self::keys::Bucket;
+#[cfg(feature = "simulation")]
+pub use self::wire::{Answers, Commands, Server};
 use self::{
     connection::Connection,
     fault::{Fault, Nonsense},
@@ -136,6 +139,18 @@ impl Availability {
             mirror: Arc::default(),
             prefix: prefix.into(),
         })
+    }
+
+    /// A layer on a server that is simulated.
+    #[cfg(feature = "simulation")]
+    pub fn simulated(server: &Arc<dyn Server>, prefix: &str) -> Availability {
+        let open = |answer_within| Connection::simulated(Arc::clone(server), answer_within);
+        Availability {
+            front: open(ANSWER_WITHIN),
+            background: open(BACKGROUND_ANSWER_WITHIN),
+            mirror: Arc::default(),
+            prefix: prefix.into(),
+        }
     }
 
     /// Whether Redis answers.

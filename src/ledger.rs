@@ -5,6 +5,20 @@
 //! lock, and what it adds), [`directory`] (master data, cached), [`queries`], [`rejected`] and [`verify`].
 #![expect(clippy::disallowed_types, reason = "the one place that speaks SQL")]
 
+/// Hands a call over to the simulation, where one runs.
+#[cfg(feature = "simulation")]
+macro_rules! simulated {
+    ($simulated:expr => |$database:ident| $answer:expr) => {
+        if let Some($database) = &$simulated {
+            return $answer.await;
+        }
+    };
+}
+#[cfg(not(feature = "simulation"))]
+macro_rules! simulated {
+    ($($anything:tt)*) => {};
+}
+
 mod batch_rows;
 pub mod directory;
 mod entry_row;
@@ -20,6 +34,8 @@ pub mod rejected;
 pub mod reservation;
 mod resume;
 mod rows;
+#[cfg(feature = "simulation")]
+pub mod simulated;
 mod sql_time;
 pub mod transaction;
 mod transit;
@@ -62,6 +78,8 @@ pub struct Ledger {
     directory: Directory,
     /// A server serves the partitions that there were when it first looked.
     partitions: Arc<OnceCell<Vec<Partition>>>,
+    #[cfg(feature = "simulation")]
+    simulated: Option<Arc<dyn simulated::Database>>,
 }
 
 /// A server in the middle of a transaction that stops responding is disconnected after this time,
@@ -106,6 +124,8 @@ impl Ledger {
             readers,
             followers,
             partitions: Arc::default(),
+            #[cfg(feature = "simulation")]
+            simulated: None,
         })
     }
 

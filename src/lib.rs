@@ -17,7 +17,8 @@
 //! 5. [`feed`]: the ledger's entries in order: to Redis, and to who watches. [`reads`]: from Redis, or
 //!    from PostgreSQL where Redis cannot say it.
 //! 6. [`api`]: gRPC. Decodes, calls once, encodes.
-//! 7. [`cli`]: the commands; [`embedded`]: the private databases of the default; [`config`]: every
+//! 7. [`ambient`]: the wall clock and chance; [`mutants`]: defects that the simulation must find.
+//! 8. [`cli`]: the commands; [`embedded`]: the private databases of the default; [`config`]: every
 //!    setting; [`telemetry`]: logs and the table of all metrics.
 //!
 //! The path of a movement is `api::movements -> writer -> ledger::transaction -> answer`; the decision
@@ -46,6 +47,7 @@
 //! databases); notifications inside a write (they serialise all commits); mocks (tests use real
 //! databases).
 
+pub mod ambient;
 pub mod api;
 pub mod availability;
 pub mod cli;
@@ -53,6 +55,7 @@ pub mod config;
 pub mod embedded;
 pub mod feed;
 pub mod ledger;
+pub mod mutants;
 pub mod reads;
 pub mod stock;
 pub mod telemetry;

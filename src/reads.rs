@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 use crate::{
+    ambient,
     availability::{
         Availability,
         read::{Reading, View},
@@ -94,7 +95,7 @@ impl Reads {
     /// # Errors
     /// Neither store can say anything.
     pub async fn stock(&self, question: Question<'_>) -> Result<Answer, Fault> {
-        let now = Timestamp(jiff::Timestamp::now().as_microsecond());
+        let now = ambient::now();
         let Ok(reading) = self.availability.read(question.keys, question.own).await else {
             let positions = self.positions(question.keys.iter().copied()).await?;
             let stock = question.keys.iter().map(|key| Stock::of(positions.get(key), 0));

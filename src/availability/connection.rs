@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use redis::{
@@ -14,8 +14,12 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
     io::tcp::TcpSettings,
 };
+use tokio::time::Instant;
 
-use super::fault::{Fault, Kind};
+use super::{
+    fault::{Fault, Kind},
+    wire::Wire,
+};
 
 /// After a fault Redis counts as away for this long: calls do not wait one after the other.
 const AWAY: Duration = Duration::from_millis(250);
@@ -31,7 +35,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// One multiplexed connection. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
-    manager: ConnectionManager,
+    wire: Wire,
     breaker: Arc<Breaker>,
 }
 
@@ -46,12 +50,22 @@ impl Connection {
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(answer_within));
         let manager = ConnectionManager::new_lazy_with_config(client, config)?;
-        Ok(Connection { manager, breaker: Arc::new(Breaker::new()) })
+        Ok(Connection { wire: manager.into(), breaker: Arc::new(Breaker::new()) })
+    }
+
+    /// Leads to a server that is simulated.
+    #[cfg(feature = "simulation")]
+    pub(super) fn simulated(
+        server: Arc<dyn super::wire::Server>,
+        answer_within: Duration,
+    ) -> Connection {
+        let wire = Wire::Simulated(server, answer_within);
+        Connection { wire, breaker: Arc::new(Breaker::new()) }
     }
 
     /// Sends one command.
     pub(super) async fn command(&self, doing: &'static str, command: &Cmd) -> Result<Value, Fault> {
-        self.guard(doing, async |mut manager| command.query_async(&mut manager).await).await
+        self.guard(doing, async |mut wire| command.query_async(&mut wire).await).await
     }
 
     /// Calls one script.
@@ -60,7 +74,7 @@ impl Connection {
         doing: &'static str,
         call: &ScriptInvocation<'_>,
     ) -> Result<Value, Fault> {
-        self.guard(doing, async |mut manager| call.invoke_async(&mut manager).await).await
+        self.guard(doing, async |mut wire| call.invoke_async(&mut wire).await).await
     }
 
     /// As [`Connection::call`], again and again until Redis answers or is gone: without it nobody knows
@@ -100,26 +114,25 @@ impl Connection {
         for call in calls {
             pipeline.invoke_script(call);
         }
-        let send =
-            async |mut manager: ConnectionManager| match pipeline.query_async(&mut manager).await {
-                Err(error) if is_unknown_script(&error) => {
-                    script.prepare_invoke().load_async(&mut manager).await?;
-                    pipeline.query_async(&mut manager).await
-                }
-                answered => answered,
-            };
+        let send = async |mut wire: Wire| match pipeline.query_async(&mut wire).await {
+            Err(error) if is_unknown_script(&error) => {
+                script.prepare_invoke().load_async(&mut wire).await?;
+                pipeline.query_async(&mut wire).await
+            }
+            answered => answered,
+        };
         self.guard(doing, send).await
     }
 
     async fn guard<T>(
         &self,
         doing: &'static str,
-        send: impl AsyncFnOnce(ConnectionManager) -> Result<T, RedisError>,
+        send: impl AsyncFnOnce(Wire) -> Result<T, RedisError>,
     ) -> Result<T, Fault> {
         if !self.breaker.lets_through() {
             return Err(Fault::away(doing));
         }
-        let answered = send(self.manager.clone()).await;
+        let answered = send(self.wire.clone()).await;
         let refused = matches!(&answered, Err(error) if error.is_connection_refusal());
         let answered = answered.map_err(|source| Fault::redis(doing, source));
         match &answered {

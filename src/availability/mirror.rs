@@ -5,10 +5,11 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustc_hash::FxHashMap;
+use tokio::time::Instant;
 
 use crate::{
     availability::{Checkpoint, Row},

@@ -1,8 +1,9 @@
 //! Reads: any number of positions in one round trip.
 
-use std::{cmp::Ordering, collections::BTreeMap, sync::LazyLock, time::Instant};
+use std::{cmp::Ordering, collections::BTreeMap, sync::LazyLock};
 
 use redis::{Script, Value};
+use tokio::time::Instant;
 
 use crate::{
     availability::{

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    ambient,
     availability::{
         Availability, Checkpoint, POSITIONS_MAX, Row,
         project::{Advance, Consumed, Effects, HeadSeen},
@@ -73,6 +74,7 @@ pub(super) async fn run(ledger: Ledger, availability: Availability, wake: Arc<No
         away = passed.is_err();
         tokio::time::sleep_until(begin + PACE).await;
         tokio::select! {
+            biased;
             () = tokio::time::sleep_until(begin + POLL_EVERY) => {}
             () = wake.notified() => {}
             Some(done) = work.join_next() => {
@@ -150,7 +152,7 @@ impl Projector {
             Next::Rest | Next::Stamp(_) => {}
             Next::Project(from, _) => self.catch_up(from, head, seen).await?,
             Next::Begin => {
-                let id = rand::random();
+                let id = ambient::random() as u64;
                 let (epoch, noted) = (head.epoch, head.seq);
                 if self.availability.rebuild_begin(partition, epoch, id, noted).await? {
                     telemetry::rebuild_begun();

@@ -26,11 +26,38 @@ pub struct Directory {
     known: Arc<RwLock<Known>>,
     /// Hundreds of calls that meet the same new channel at once must not take a connection each.
     lookup: Arc<Mutex<()>>,
+    #[cfg(feature = "simulation")]
+    simulated: Option<Arc<dyn super::simulated::Database>>,
 }
 
 impl Directory {
     pub(crate) fn new(pool: PgPool) -> Directory {
-        Directory { pool, known: Arc::default(), lookup: Arc::default() }
+        Directory {
+            pool,
+            known: Arc::default(),
+            lookup: Arc::default(),
+            #[cfg(feature = "simulation")]
+            simulated: None,
+        }
+    }
+
+    /// Knows a network, and looks nothing up but items, in a database that is simulated.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn simulate(
+        &mut self,
+        database: Arc<dyn super::simulated::Database>,
+        network: &super::simulated::Network,
+    ) {
+        self.simulated = Some(database);
+        network.locations.iter().for_each(|location| self.learn_location(location.clone()));
+        network.channels.iter().for_each(|channel| self.learn_channel(channel.clone()));
+        let mut known = self.known_mut();
+        network.sources.iter().for_each(|(source, number)| known.learn_source(source, *number));
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(crate) fn learn_items(&self, items: Vec<(String, KnownItem)>) {
+        items.into_iter().for_each(|(sku, item)| self.learn_item(&sku, item));
     }
 
     /// What is known, for as long as the guard lives; not to be held across a wait.
@@ -97,6 +124,12 @@ impl Directory {
     /// # Errors
     /// The database is away.
     pub async fn find_items(&self, skus: &[&str]) -> Result<(), Fault> {
+        #[cfg(feature = "simulation")]
+        if let Some(database) = &self.simulated {
+            let skus = skus.iter().map(|&sku| sku.to_owned()).collect();
+            self.learn_items(database.items(skus, false).await?);
+            return Ok(());
+        }
         let connect = Fault::doing("connect to look items up");
         let mut connection = self.pool.acquire().await.map_err(connect)?;
         self.find_items_over(&mut connection, skus).await
@@ -150,6 +183,12 @@ impl Directory {
     /// # Errors
     /// The database is away.
     pub async fn add_items(&self, skus: &[&str]) -> Result<(), Fault> {
+        #[cfg(feature = "simulation")]
+        if let Some(database) = &self.simulated {
+            let skus = skus.iter().map(|&sku| sku.to_owned()).collect();
+            self.learn_items(database.items(skus, true).await?);
+            return Ok(());
+        }
         // Sorted, so that two servers that add the same items do not wait for each other in a circle.
         sqlx::query!(
             "insert into item (sku) select distinct sku from unnest($1::text[]) as sku order by sku

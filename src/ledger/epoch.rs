@@ -33,6 +33,7 @@ impl Ledger {
     /// # Errors
     /// The database is away.
     pub async fn mend_epoch(&self) -> Result<Option<i64>, Fault> {
+        simulated!(self.simulated => |database| self.mend_simulated_epoch(&**database));
         let connect = Fault::doing("connect to move the epoch");
         let mut connection = self.writers.acquire().await.map_err(connect)?;
         let lost = |locked: &[Locked]| locked.iter().any(Locked::tail_may_be_lost);
@@ -62,20 +63,26 @@ pub(crate) async fn begin_epoch(
         transaction.rollback().await.map_err(Fault::doing("leave the epoch as it is"))?;
         return Ok(None);
     }
+    let heads = heads_of_next_epoch(&locked);
+    for head in &heads {
+        move_epoch(&mut transaction, head).await?;
+    }
+    transaction.commit().await.map_err(Fault::doing("commit the new epoch"))?;
+    Ok(heads.first().map(|head| head.epoch))
+}
+
+/// The heads of all partitions in the epoch after theirs, which is one for all of them.
+pub(crate) fn heads_of_next_epoch(locked: &[Locked]) -> Vec<Head> {
     let now_ms = locked.iter().map(|locked| locked.now.0 / 1_000).max().unwrap_or(0);
     let stored = locked.iter().map(|locked| locked.head.epoch).max().unwrap_or(0);
     let epoch = now_ms.max(stored + 1);
-    for locked in locked {
-        let head = Head {
-            epoch,
-            system_identifier: locked.live_system_identifier,
-            timeline: locked.live_timeline,
-            ..locked.head
-        };
-        move_epoch(&mut transaction, &head).await?;
-    }
-    transaction.commit().await.map_err(Fault::doing("commit the new epoch"))?;
-    Ok(Some(epoch))
+    let head = |locked: &Locked| Head {
+        epoch,
+        system_identifier: locked.live_system_identifier,
+        timeline: locked.live_timeline,
+        ..locked.head
+    };
+    locked.iter().map(head).collect()
 }
 
 /// Every partition, ascending.

@@ -50,12 +50,27 @@ pub struct Change {
     pub hold: Option<(HoldId, HoldEffect)>,
 }
 
+impl Heads {
+    fn of(locked: Vec<Locked>) -> Heads {
+        Heads {
+            now: locked.iter().map(|locked| locked.now).max().unwrap_or(Timestamp::MIN),
+            tail_may_be_lost: locked.iter().any(Locked::tail_may_be_lost),
+            heads: locked.into_iter().map(|locked| locked.head).collect(),
+        }
+    }
+}
+
 impl Ledger {
     /// The heads of all partitions.
     ///
     /// # Errors
     /// The database is away.
     pub async fn heads(&self) -> Result<Heads, Fault> {
+        Ok(Heads::of(self.locked_heads().await?))
+    }
+
+    async fn locked_heads(&self) -> Result<Vec<Locked>, Fault> {
+        simulated!(self.simulated => |database| database.heads());
         let rows = sqlx::query!(
             r#"select clock_timestamp() as "now!: At",
                    (select system_identifier from pg_control_system())
@@ -83,12 +98,7 @@ impl Ledger {
             live_timeline: row.live_timeline,
             replicated: false,
         });
-        let locked: Vec<_> = locked.collect();
-        Ok(Heads {
-            now: locked.iter().map(|locked| locked.now).max().unwrap_or(Timestamp::MIN),
-            tail_may_be_lost: locked.iter().any(Locked::tail_may_be_lost),
-            heads: locked.into_iter().map(|locked| locked.head).collect(),
-        })
+        Ok(locked.collect())
     }
 
     /// What the entries behind `after` did, in order, at most `rows_max` of them.
@@ -101,6 +111,7 @@ impl Ledger {
         after: Seq,
         rows_max: i64,
     ) -> Result<Vec<Change>, Fault> {
+        simulated!(self.simulated => |database| database.changes(partition, after, rows_max));
         let rows = sqlx::query!(
             "select seq, location, item, sellable_after, reserved_after, kind, reservation_state,
                  hold_id
@@ -134,6 +145,9 @@ impl Ledger {
         (location, item): (LocationNo, ItemNo),
         rows_max: i64,
     ) -> Result<Vec<Balance>, Fault> {
+        simulated!(self.simulated => |database| {
+            database.balances_behind(partition, (location, item), rows_max)
+        });
         let rows = sqlx::query!(
             "select location, item, seq, sellable, reserved from position
              where partition = $1 and (location, item) > ($2, $3)
@@ -165,6 +179,7 @@ impl Ledger {
         first: ItemNo,
         last: ItemNo,
     ) -> Result<Vec<Balance>, Fault> {
+        simulated!(self.simulated => |database| database.balances_between(place, first, last));
         let rows = sqlx::query!(
             "select location, item, seq, sellable, reserved from position
              where partition = $1 and location = $2 and item between $3 and $4
@@ -196,6 +211,7 @@ impl Ledger {
         partition: Partition,
         changed_after: Timestamp,
     ) -> Result<Vec<HoldId>, Fault> {
+        simulated!(self.simulated => |database| database.ledger_holds(partition, changed_after));
         let rows = sqlx::query!(
             r#"select location, held_as as "held_as!" from reservation
                where partition = $1 and held_as is not null and (state = 9 or changed_at > $2)"#,

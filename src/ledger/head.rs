@@ -25,11 +25,14 @@ pub struct Head {
 
 /// A head under lock, and what the database says of itself.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Locked {
+pub struct Locked {
+    /// The head.
     pub head: Head,
     /// The clock, read after the lock was granted.
     pub now: Timestamp,
+    /// The database that answers.
     pub live_system_identifier: i64,
+    /// The timeline that it is on.
     pub live_timeline: i32,
     /// Whether a COMMIT of this transaction waits for a standby.
     pub replicated: bool,

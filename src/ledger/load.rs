@@ -38,12 +38,17 @@ pub(crate) async fn open(
 ) -> Result<(Vec<Locked>, Book), Fault> {
     let mut book = Book::new(Timestamp::MIN, FxHashMap::default());
     let heads = load(connection, partitions, needs, &mut book).await?;
+    open_at(&mut book, &heads);
+    Ok((heads, book))
+}
+
+/// Says in a book where the heads stand, and when the batch is recorded.
+pub(crate) fn open_at(book: &mut Book, heads: &[Locked]) {
     // Time never runs backwards within a partition.
     let moments = heads.iter().flat_map(|locked| [locked.now, locked.head.recorded_at]);
     book.now = moments.max().unwrap_or(book.now);
     book.heads = heads.iter().map(|locked| (locked.head.partition, locked.head.seq)).collect();
     book.epochs = heads.iter().map(|locked| (locked.head.partition, locked.head.epoch)).collect();
-    Ok((heads, book))
 }
 
 /// Reads what is needed into the book. Returns the heads of `partitions`, in order.

@@ -73,8 +73,9 @@ impl Ledger {
     /// # Errors
     /// The database is away.
     pub async fn find_requests(&self, digests: &[Digest]) -> Result<Vec<FoundRequest>, Fault> {
-        let digests: Vec<_> = digests.iter().map(|digest| Uuid::from_u128(digest.0)).collect();
         let partitions = self.partitions().await?;
+        simulated!(self.simulated => |database| database.requests(partitions, digests.to_vec()));
+        let digests: Vec<_> = digests.iter().map(|digest| Uuid::from_u128(digest.0)).collect();
         let mut connection = self.reader().await?;
         let mut found = Vec::new();
         for &partition in partitions {
@@ -92,6 +93,7 @@ impl Ledger {
         partition: Partition,
         digests: &[Digest],
     ) -> Result<Vec<FoundRequest>, Fault> {
+        simulated!(self.simulated => |database| database.requests(&[partition], digests.to_vec()));
         let digests: Vec<_> = digests.iter().map(|digest| Uuid::from_u128(digest.0)).collect();
         find_requests(&mut *self.reader().await?, partition, &digests).await
     }
@@ -136,6 +138,7 @@ impl Ledger {
         &self,
         keys: &[PositionKey],
     ) -> Result<FxHashMap<PositionKey, Position>, Fault> {
+        simulated!(self.simulated => |database| database.positions(keys.to_vec()));
         let mut connection = self.reader().await?;
         let needs = Needs { positions: keys.iter().copied().collect(), ..Needs::default() };
         let mut book = Book::new(Timestamp::MIN, FxHashMap::default());
@@ -171,6 +174,7 @@ impl Ledger {
     /// # Errors
     /// The database is away.
     pub async fn head(&self, partition: Partition) -> Result<Option<(i64, Seq)>, Fault> {
+        simulated!(self.simulated => |database| database.head(partition));
         let row =
             sqlx::query!("select epoch, seq from ledger_head where partition = $1", partition.0)
                 .fetch_optional(&self.readers)

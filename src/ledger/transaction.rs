@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, pool::PoolConnection};
 use tokio::time::Instant;
 
@@ -11,13 +12,14 @@ use crate::{
         directory::Directory,
         fault::{Defect, Fault, Kind},
         head::{Head, Locked, lock_statement},
-        load::{load, open},
+        load::{load, open_at},
         write::write,
     },
+    mutants::{Mutant, on},
     stock::{
         book::{Book, Needs},
         ids::{Partition, Seq},
-        machine::Plan,
+        machine::{Log, Plan},
         time::Timestamp,
     },
 };
@@ -25,7 +27,7 @@ use crate::{
 /// A transaction that holds the heads of its partitions.
 #[derive(Debug)]
 pub struct Batch {
-    transaction: OwnTransaction,
+    transaction: Session,
     partitions: Vec<Partition>,
     /// Known once it was opened.
     heads: Vec<Locked>,
@@ -41,7 +43,7 @@ pub struct Committed {
 }
 
 /// A batch may wait at most this long for a head, however late its deadline is.
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+pub(crate) const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 
 impl Ledger {
     /// Until when a batch that begins now waits for a head.
@@ -55,13 +57,21 @@ impl Ledger {
     /// # Errors
     /// The database is away, or a head was not to be had before the deadline.
     pub async fn begin(&self, partitions: &[Partition], deadline: Instant) -> Result<Batch, Fault> {
+        let batched = partitions.to_vec();
         let left = Ledger::lock_wait_until(deadline).saturating_duration_since(Instant::now());
+        let partitions = if on(Mutant::NoHeadLock) { &[] } else { partitions };
+        #[cfg(feature = "simulation")]
+        if let Some(database) = &self.simulated {
+            let transaction = Session::Simulated(database.begin(partitions.to_vec(), left).await?);
+            return Ok(Batch { transaction, partitions: batched, heads: Vec::new() });
+        }
         let begin = format!("begin; set local lock_timeout = {}", left.as_millis().max(1));
         // In one round trip, and yet statements of their own.
         let locks = partitions.iter().copied().map(lock_statement);
         let statements: Vec<_> = std::iter::once(begin).chain(locks).collect();
         let transaction = OwnTransaction::begin(&self.writers, statements.join("; ")).await?;
-        Ok(Batch { transaction, partitions: partitions.to_vec(), heads: Vec::new() })
+        let transaction = Session::Postgres(transaction);
+        Ok(Batch { transaction, partitions: batched, heads: Vec::new() })
     }
 }
 
@@ -79,8 +89,9 @@ impl Batch {
     /// # Errors
     /// The database is away.
     pub async fn open(&mut self, needs: &Needs) -> Result<Option<Book>, Fault> {
-        let (heads, book) = open(&mut self.transaction.connection, &self.partitions, needs).await?;
-        self.heads = heads;
+        let mut book = Book::new(Timestamp::MIN, FxHashMap::default());
+        self.heads = self.transaction.load(&self.partitions, needs, &mut book).await?;
+        open_at(&mut book, &self.heads);
         Ok(Some(book).filter(|_| !self.heads.iter().any(Locked::tail_may_be_lost)))
     }
 
@@ -90,7 +101,7 @@ impl Batch {
     /// # Errors
     /// The database is away.
     pub async fn find_items(&mut self, directory: &Directory, skus: &[&str]) -> Result<(), Fault> {
-        directory.find_items_over(&mut self.transaction.connection, skus).await
+        self.transaction.find_items(directory, skus).await
     }
 
     /// Reads what else is needed into the book.
@@ -98,7 +109,7 @@ impl Batch {
     /// # Errors
     /// The database is away.
     pub async fn read(&mut self, needs: &Needs, book: &mut Book) -> Result<(), Fault> {
-        load(&mut self.transaction.connection, &[], needs, book).await.map(|_| ())
+        self.transaction.load(&[], needs, book).await.map(|_| ())
     }
 
     /// Writes everything that the plan says.
@@ -116,7 +127,7 @@ impl Batch {
             }
             // Also where nothing but replays was answered: with a synchronous standby only a COMMIT
             // of our own waits for what they saw.
-            let moved = write(&mut self.transaction.connection, head, before, log, plan).await?;
+            let moved = self.transaction.write(head, before, log, plan).await?;
             if moved != 1 {
                 return Err(Fault::defect("write a head", Defect::HeadMoved(head.partition.0)));
             }
@@ -132,11 +143,8 @@ impl Batch {
     pub async fn commit(self) -> Result<Committed, Fault> {
         let heads = self.heads.iter().map(|locked| locked.head).collect();
         let replicated = self.heads.iter().all(|locked| locked.replicated);
-        let unknown = |error| {
-            let fault = Fault::doing("commit a batch")(error);
-            Fault { kind: Kind::Unavailable, ..fault }
-        };
-        self.transaction.end("COMMIT").await.map_err(unknown)?;
+        let unknown = |fault| Fault { kind: Kind::Unavailable, ..fault };
+        self.transaction.end(End::Commit).await.map_err(unknown)?;
         Ok(Committed { heads, replicated })
     }
 
@@ -145,7 +153,71 @@ impl Batch {
     /// # Errors
     /// The database is away; then there is no effect either.
     pub async fn roll_back(self) -> Result<(), Fault> {
-        self.transaction.end("ROLLBACK").await.map_err(Fault::doing("roll a batch back"))
+        self.transaction.end(End::RollBack).await
+    }
+}
+
+/// What a batch is executed over.
+#[derive(Debug)]
+enum Session {
+    Postgres(OwnTransaction),
+    #[cfg(feature = "simulation")]
+    Simulated(Box<dyn super::simulated::Transaction>),
+}
+
+/// How a transaction ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Commit,
+    RollBack,
+}
+
+impl Session {
+    async fn load(
+        &mut self,
+        partitions: &[Partition],
+        needs: &Needs,
+        book: &mut Book,
+    ) -> Result<Vec<Locked>, Fault> {
+        match self {
+            Session::Postgres(own) => load(&mut own.connection, partitions, needs, book).await,
+            #[cfg(feature = "simulation")]
+            Session::Simulated(simulated) => simulated.load(partitions, needs, book).await,
+        }
+    }
+
+    async fn write(
+        &mut self,
+        head: &Head,
+        before: Seq,
+        log: &Log<'_>,
+        plan: &Plan<'_>,
+    ) -> Result<u64, Fault> {
+        match self {
+            Session::Postgres(own) => write(&mut own.connection, head, before, log, plan).await,
+            #[cfg(feature = "simulation")]
+            Session::Simulated(simulated) => simulated.write(head, before, log, plan).await,
+        }
+    }
+
+    async fn find_items(&mut self, directory: &Directory, skus: &[&str]) -> Result<(), Fault> {
+        match self {
+            Session::Postgres(own) => directory.find_items_over(&mut own.connection, skus).await,
+            #[cfg(feature = "simulation")]
+            Session::Simulated(simulated) => {
+                let skus = skus.iter().map(|&sku| sku.to_owned()).collect();
+                directory.learn_items(simulated.items(skus).await?);
+                Ok(())
+            }
+        }
+    }
+
+    async fn end(self, how: End) -> Result<(), Fault> {
+        match self {
+            Session::Postgres(own) => own.end(how).await,
+            #[cfg(feature = "simulation")]
+            Session::Simulated(simulated) => simulated.end(how == End::Commit).await,
+        }
     }
 }
 
@@ -166,8 +238,13 @@ impl OwnTransaction {
         Ok(begun)
     }
 
-    async fn end(mut self, how: &'static str) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql(how).execute(&mut *self.connection).await?;
+    async fn end(mut self, how: End) -> Result<(), Fault> {
+        let (statement, doing) = match how {
+            End::Commit => ("COMMIT", "commit a batch"),
+            End::RollBack => ("ROLLBACK", "roll a batch back"),
+        };
+        let ending = sqlx::raw_sql(statement).execute(&mut *self.connection);
+        ending.await.map_err(Fault::doing(doing))?;
         self.ended = true;
         Ok(())
     }

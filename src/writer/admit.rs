@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    ambient,
     availability::{
         ShortLine, Trust,
         admit::{Admission, Claim, ClaimLine, Judged, Token, Verdict},
@@ -88,7 +89,7 @@ pub(super) async fn admit(
         per_line: wish.per_line,
     });
     let claims: Vec<_> = claims.collect();
-    let token = Token(rand::random());
+    let token = Token(ambient::random());
     let Some(judged) = judge(stores, partition, token, &claims).await else {
         telemetry::admission_skipped();
         return (judgements, None);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, hash_map::Entry};
 
 use crate::{
+    ambient,
     availability::hold::{HoldStatus, KnownHold},
     ledger::{
         directory::{Known, KnownItem},
@@ -288,7 +289,6 @@ fn refused(draft: Draft, refusal: Refusal) -> Answer {
 
 /// How far the source's clock is behind ours.
 fn clock_offset(sent_at: Timestamp) -> Micros {
-    let now = jiff::Timestamp::now().as_microsecond();
-    let offset = now.saturating_sub(sent_at.0);
+    let offset = ambient::now().0.saturating_sub(sent_at.0);
     if offset.abs() < CLOCK_OFFSET_MIN { 0 } else { offset }
 }

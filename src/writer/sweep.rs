@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use crate::{
+    ambient,
     ledger::reservation::Due,
     stock::{
         hash::{Digest, StableHash},
@@ -69,7 +70,7 @@ async fn sweep_for_ever(writer: Writer, partition: Partition) {
                     continue;
                 }
             };
-        let difference = now.0 - jiff::Timestamp::now().as_microsecond();
+        let difference = now.0 - ambient::now().0;
         let doubtful = difference.abs() > CLOCK_DIFFERENCE_MAX;
         telemetry::clock_in_doubt(doubtful);
         if doubtful {

@@ -113,7 +113,7 @@ impl Ledger {
     /// The database is away.
     pub async fn reservation(&self, id: &ReservationId) -> Result<Option<Reservation>, Fault> {
         let partition = id.place.partition;
-        let found = by_number(&mut *self.reader().await?, partition, &[id.no]).await?;
+        let found = self.reservations_of(partition, &[id.no]).await?;
         Ok(found.into_iter().find(|found| found.id == *id && found.held_as.is_none()))
     }
 
@@ -126,6 +126,9 @@ impl Ledger {
         partition: Partition,
         numbers: &[Seq],
     ) -> Result<Vec<Reservation>, Fault> {
+        simulated!(self.simulated => |database| {
+            database.reservations(partition, numbers.to_vec())
+        });
         by_number(&mut *self.reader().await?, partition, numbers).await
     }
 
@@ -134,6 +137,7 @@ impl Ledger {
     /// # Errors
     /// The database is away.
     pub async fn ledger_hold(&self, id: &HoldId) -> Result<Option<Reservation>, Fault> {
+        simulated!(self.simulated => |database| database.ledger_hold(*id));
         let mut reader = self.reader().await?;
         let no = sqlx::query_scalar!(
             "select no from reservation where partition = $1 and held_as = $2",
@@ -236,6 +240,7 @@ impl Ledger {
         ahead: Micros,
         rows_max: i64,
     ) -> Result<(Timestamp, Vec<Due>), Fault> {
+        simulated!(self.simulated => |database| database.due(partition, ahead, rows_max));
         let mut reader = self.follower().await?;
         let rows = sqlx::query!(
             r#"with clock as materialized (select clock_timestamp() as now)
@@ -276,6 +281,7 @@ impl Ledger {
     /// # Errors
     /// The database is away.
     pub async fn pickup_secret(&self) -> Result<Vec<u8>, Fault> {
+        simulated!(self.simulated => |_database| std::future::ready(Ok(b"simulated".to_vec())));
         let mut reader = self.reader().await?;
         let row = sqlx::query!("select secret, other_half from pickup_secret")
             .fetch_one(&mut *reader)
