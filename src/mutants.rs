@@ -7,6 +7,8 @@
 pub enum Mutant {
     /// A batch locks no head.
     NoHeadLock,
+    /// What a batch decides on is read as it was before the lock was granted.
+    LockJoinedWithRead,
 }
 
 /// Whether a defect is on.

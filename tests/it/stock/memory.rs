@@ -95,7 +95,8 @@ impl Memory {
         panic!("still needs {needs:?}");
     }
 
-    fn load(&self, needs: &Needs, book: &mut Book) {
+    /// Reads what is needed into the book.
+    pub fn load(&self, needs: &Needs, book: &mut Book) {
         for &key in &needs.requests {
             book.requests.insert(key, self.requests.get(&key).cloned().unwrap_or_default());
         }
@@ -237,7 +238,8 @@ fn mark_of(entry: &Entry<'_>) -> Mark {
     Mark { at: entry.effective_at, seq: entry.seq }
 }
 
-fn owned(entry: Entry<'_>) -> Entry<'static> {
+/// An entry that borrows nothing.
+pub fn owned(entry: Entry<'_>) -> Entry<'static> {
     let text = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
     Entry {
         key: text(entry.key),

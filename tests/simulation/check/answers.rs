@@ -1,0 +1,176 @@
+//! What clients heard: I2, I3, I4, I8 and I11.
+
+use std::collections::BTreeMap;
+
+use stockroom::stock::{
+    ids::{EntryRef, Partition},
+    kind::Kind,
+    refusal::Refusal,
+    reservation::{Reservation, ReservationId},
+};
+
+use crate::{
+    call::{Call, Fate, Heard, What},
+    database::tables::{POISON, Tables},
+    stage::Stage,
+    trouble::Profile,
+};
+
+pub fn check(stage: &Stage, profile: Profile, calls: &[Call]) {
+    let found = stage.postgres.look(|tables| {
+        let mut found = Vec::new();
+        for call in calls {
+            if matches!(call.heard, Heard::Broken) {
+                found.push(format!("{call:?} is answered as a defect"));
+            }
+            facts(tables, call, &mut found);
+            steps(tables, call, &mut found);
+        }
+        let mut by_key: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for call in calls {
+            by_key.entry((&call.caller, &call.key)).or_default().push(call);
+        }
+        for calls in by_key.values() {
+            repeated(tables, calls, &mut found);
+            once(tables, calls[0], &mut found);
+        }
+        if profile.is_calm() {
+            kept(calls, &mut found);
+        }
+        found
+    });
+    found.into_iter().for_each(|what| stage.world.violated(what));
+}
+
+/// A fact that was acknowledged is in the ledger, unless a failover lost it.
+fn facts(tables: &Tables, call: &Call, found: &mut Vec<String>) {
+    let (What::Record(drafts), Heard::Recorded(fates)) = (&call.what, &call.heard) else { return };
+    if drafts.len() != fates.len() {
+        found.push(format!("{call:?} answers another number of lines"));
+    }
+    for (draft, fate) in drafts.iter().zip(fates) {
+        match fate {
+            Fate::Recorded(at) => {
+                let entry = tables.rows.entry(*at);
+                let fits = entry
+                    .is_some_and(|entry| entry.key == draft.key && entry.kind as i32 == draft.kind);
+                if !fits && !was_lost(tables, *at, &draft.key) {
+                    found.push(format!("{call:?} was acknowledged, and there is {entry:?}"));
+                }
+            }
+            Fate::Poisoned if draft.note != POISON => {
+                found.push(format!("{call:?} is poisoned"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The same of steps: a reservation that was told was made.
+fn steps(tables: &Tables, call: &Call, found: &mut Vec<String>) {
+    let Heard::Stepped(reservations) = &call.heard else { return };
+    for told in reservations {
+        let there = tables.rows.reservations.get(&told.at()).filter(|there| there.id == told.id);
+        let stands = there.is_some_and(|there| there.version >= told.version);
+        let lost = tables.lost.iter().flat_map(|delta| &delta.reservations);
+        let lost = |told: &Reservation| {
+            lost.clone().any(|(_, lost)| lost.id == told.id && lost.version == told.version)
+        };
+        if !stands && !lost(told) {
+            found.push(format!("{call:?} was acknowledged, and there is {there:?}"));
+        }
+    }
+}
+
+fn was_lost(tables: &Tables, at: EntryRef, key: &str) -> bool {
+    let mut lost = tables.lost.iter().flat_map(|delta| &delta.entries);
+    lost.any(|entry| entry.at() == at && entry.key == key)
+}
+
+/// The same request is answered the same, as long as nothing was lost in between.
+fn repeated(tables: &Tables, calls: &[&Call], found: &mut Vec<String>) {
+    if !tables.lost.is_empty() {
+        return;
+    }
+    let recorded = |call: &Call| match &call.heard {
+        Heard::Recorded(fates) => Some(fates.clone()),
+        _ => None,
+    };
+    let mut facts = calls.iter().filter_map(|call| recorded(call));
+    if let Some(first) = facts.next() {
+        for other in facts {
+            let differ = first.iter().zip(&other).any(|pair| match pair {
+                (Fate::Recorded(one), Fate::Recorded(two)) => one != two,
+                (Fate::Recorded(_), _) => true,
+                _ => false,
+            });
+            if differ {
+                found.push(format!("{} is answered with {first:?}, then {other:?}", calls[0].key));
+            }
+        }
+    }
+    let stepped = |call: &Call| -> Option<Vec<ReservationId>> {
+        match &call.heard {
+            Heard::Stepped(made) => Some(made.iter().map(|made| made.id).collect()),
+            _ => None,
+        }
+    };
+    let mut steps = calls.iter().filter_map(|call| stepped(call));
+    if let Some(first) = steps.next()
+        && let Some(other) = steps.find(|other| *other != first)
+    {
+        found.push(format!("{} is answered with {first:?}, then {other:?}", calls[0].key));
+    }
+}
+
+/// A key has one effect at most, and a basket all of it or nothing.
+fn once(tables: &Tables, call: &Call, found: &mut Vec<String>) {
+    let mut made: BTreeMap<(Partition, i32, i32), usize> = BTreeMap::new();
+    let request = matches!(call.what, What::Reserve(_) | What::ReserveAll(_) | What::Hold(_));
+    for entry in tables.rows.entries().filter(|entry| entry.key == call.key) {
+        if request && entry.kind == Kind::Reserve {
+            *made.entry((entry.partition, entry.location.0, entry.item.0)).or_default() += 1;
+        }
+    }
+    if made.values().any(|count| *count > 1) {
+        found.push(format!("{call:?} has several effects: {made:?}"));
+    }
+    if let What::ReserveAll(promises) = &call.what {
+        let places = made.keys().map(|(_, location, _)| location);
+        let places: std::collections::BTreeSet<_> = places.collect();
+        let lost = tables.lost.iter().flat_map(|delta| &delta.entries);
+        let lost = lost.filter(|entry| entry.key == call.key).count();
+        if !places.is_empty() && places.len() != promises.len() && lost == 0 {
+            found.push(format!("{call:?} is granted in part: {made:?}"));
+        }
+    }
+    if let What::Record(drafts) = &call.what {
+        for draft in drafts {
+            let kind = |entry: &&_| {
+                let entry: &&stockroom::stock::entry::Entry<'_> = entry;
+                entry.key == draft.key && entry.kind as i32 == draft.kind
+            };
+            let count = tables.rows.entries().filter(kind).count();
+            let halves = if draft.to_location_id.is_empty() { 1 } else { 2 };
+            if count > halves {
+                found.push(format!("{draft:?} is {count} entries"));
+            }
+        }
+    }
+}
+
+/// Where nothing goes wrong and stock never falls, whoever holds something can have it.
+fn kept(calls: &[Call], found: &mut Vec<String>) {
+    for call in calls {
+        if matches!(call.heard, Heard::Nothing) {
+            found.push(format!("nothing is wrong, and {call:?} is not answered"));
+        }
+        let (What::Reserve(promise), Heard::Refused(refusal)) = (&call.what, &call.heard) else {
+            continue;
+        };
+        let short = matches!(refusal, Refusal::InsufficientStock { .. });
+        if short && promise.hold.is_some() && promise.lines.is_empty() {
+            found.push(format!("a hold was not kept: {call:?}"));
+        }
+    }
+}
