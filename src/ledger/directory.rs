@@ -162,6 +162,11 @@ impl Directory {
     /// # Errors
     /// The database is away.
     pub async fn find_numbered_items(&self, numbers: &[ItemNo]) -> Result<(), Fault> {
+        #[cfg(feature = "simulation")]
+        if let Some(database) = &self.simulated {
+            self.learn_items(database.numbered_items(numbers.to_vec()).await?);
+            return Ok(());
+        }
         let numbers: Vec<_> = numbers.iter().map(|number| number.0).collect();
         let rows = sqlx::query!(
             "select sku, item_no, stock_item, revision from item where item_no = any($1)",

@@ -81,6 +81,8 @@ pub trait Database: fmt::Debug + Send + Sync {
     ) -> Answer<'_, (Timestamp, Vec<Due>)>;
     /// Items by their code, after those that are new were numbered if `add` says so.
     fn items(&self, skus: Vec<String>, add: bool) -> Answer<'_, Vec<(String, KnownItem)>>;
+    /// Items by their number.
+    fn numbered_items(&self, numbers: Vec<ItemNo>) -> Answer<'_, Vec<(String, KnownItem)>>;
 }
 
 /// A transaction that holds the locks of its heads until it ends or is dropped.

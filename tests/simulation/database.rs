@@ -92,8 +92,7 @@ impl Postgres {
         open.into_iter().filter(|(_, of)| *of == server).for_each(|(id, _)| self.close(id));
     }
 
-    /// The item with this number.
-    pub fn sku_of(&self, item: ItemNo) -> Option<String> {
+    fn sku_of(&self, item: ItemNo) -> Option<String> {
         let index = usize::try_from(item.0 - 1).ok()?;
         lock(&self.state).items.get(index).cloned()
     }

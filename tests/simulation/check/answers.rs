@@ -151,7 +151,9 @@ fn once(tables: &Tables, call: &Call, found: &mut Vec<String>) {
                 entry.key == draft.key && entry.kind as i32 == draft.kind
             };
             let count = tables.rows.entries().filter(kind).count();
-            let halves = if draft.to_location_id.is_empty() { 1 } else { 2 };
+            // What corrects a transfer is at both of its ends.
+            let both = !draft.to_location_id.is_empty() || draft.kind == Kind::Correct as i32;
+            let halves = if both { 2 } else { 1 };
             if count > halves {
                 found.push(format!("{draft:?} is {count} entries"));
             }

@@ -202,6 +202,15 @@ impl Database for DatabaseLink {
         };
         statement.boxed()
     }
+
+    fn numbered_items(&self, numbers: Vec<ItemNo>) -> Answer<'_, Vec<(String, KnownItem)>> {
+        let statement = async move {
+            self.statement().await?;
+            let skus = numbers.iter().filter_map(|&number| self.server.sku_of(number));
+            Ok::<_, Fault>(self.server.items(&skus.collect::<Vec<_>>()))
+        };
+        statement.boxed()
+    }
 }
 
 /// Rows of a page of positions.
