@@ -26,6 +26,7 @@ use crate::{
         feed::{Balance, Change, Heads},
         head::Head,
     },
+    mutants::{Mutant, on},
     stock::{
         hold::{HoldEffect, HoldId},
         ids::{ItemNo, LocationNo, Partition},
@@ -153,7 +154,8 @@ impl Projector {
             Next::Project(from, _) => self.catch_up(from, head, seen).await?,
             Next::Begin => {
                 let id = ambient::random() as u64;
-                let (epoch, noted) = (head.epoch, head.seq);
+                let more = if on(Mutant::RebuildNotesTooMuch) { 5 } else { 0 };
+                let (epoch, noted) = (head.epoch, head.seq + more);
                 if self.availability.rebuild_begin(partition, epoch, id, noted).await? {
                     telemetry::rebuild_begun();
                     tracing::info!(partition = partition.0, epoch, "a projection is made anew");
@@ -249,6 +251,7 @@ impl Done {
         for Change { balance, hold } in changes {
             done.rows.push(row(balance));
             match hold {
+                Some(_) if on(Mutant::ConsumedHoldsProjectedNot) => {}
                 Some((hold, HoldEffect::Consumed)) => {
                     done.consumed.push(Consumed { hold: *hold, item: None });
                 }

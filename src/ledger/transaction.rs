@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, PgPool, Postgres, pool::PoolConnection};
 use tokio::time::Instant;
 
 use crate::{
+    ambient::random,
     ledger::{
         Ledger,
         directory::Directory,
@@ -59,15 +60,21 @@ impl Ledger {
     pub async fn begin(&self, partitions: &[Partition], deadline: Instant) -> Result<Batch, Fault> {
         let batched = partitions.to_vec();
         let left = Ledger::lock_wait_until(deadline).saturating_duration_since(Instant::now());
-        let partitions = if on(Mutant::NoHeadLock) { &[] } else { partitions };
+        let locks = match partitions {
+            _ if on(Mutant::NoHeadLock) => Vec::new(),
+            [first, rest @ ..] if on(Mutant::HeadsLockedInAnyOrder) && random() % 2 == 0 => {
+                [rest, &[*first]].concat()
+            }
+            ascending => ascending.to_vec(),
+        };
         #[cfg(feature = "simulation")]
         if let Some(database) = &self.simulated {
-            let transaction = Session::Simulated(database.begin(partitions.to_vec(), left).await?);
+            let transaction = Session::Simulated(database.begin(locks, left).await?);
             return Ok(Batch { transaction, partitions: batched, heads: Vec::new() });
         }
         let begin = format!("begin; set local lock_timeout = {}", left.as_millis().max(1));
         // In one round trip, and yet statements of their own.
-        let locks = partitions.iter().copied().map(lock_statement);
+        let locks = locks.into_iter().map(lock_statement);
         let statements: Vec<_> = std::iter::once(begin).chain(locks).collect();
         let transaction = OwnTransaction::begin(&self.writers, statements.join("; ")).await?;
         let transaction = Session::Postgres(transaction);
@@ -144,7 +151,14 @@ impl Batch {
         let heads = self.heads.iter().map(|locked| locked.head).collect();
         let replicated = self.heads.iter().all(|locked| locked.replicated);
         let unknown = |fault| Fault { kind: Kind::Unavailable, ..fault };
-        self.transaction.end(End::Commit).await.map_err(unknown)?;
+        if on(Mutant::AnswerBeforeCommit) {
+            tokio::spawn(self.transaction.end(End::Commit));
+            return Ok(Committed { heads, replicated });
+        }
+        let ended = self.transaction.end(End::Commit).await.map_err(unknown);
+        if !on(Mutant::UnknownTakenForDone) {
+            ended?;
+        }
         Ok(Committed { heads, replicated })
     }
 

@@ -14,6 +14,7 @@ mod step;
 
 use rustc_hash::FxHashMap;
 
+use crate::mutants::{Mutant, on};
 use crate::stock::{
     book::{Announcement, Book, DocumentLine, HoldKey, HoldUse, Needs, Request, RequestKey},
     entry::{Entry, Flags},
@@ -99,7 +100,10 @@ pub fn apply<'a>(book: &'a Book, commands: &'a [Command]) -> Result<Plan<'a>, Bo
     if !machine.needs.is_empty() {
         return Err(Box::new(machine.needs));
     }
-    let Machine { logs, mut positions, requests, reservations, superseded, .. } = machine;
+    let Machine { logs, mut positions, mut requests, reservations, superseded, .. } = machine;
+    if on(Mutant::NoRequestRow) {
+        requests.clear();
+    }
     positions.retain(|key, position| {
         logs.get(&key.place.partition).is_some_and(|log| position.seq > log.base)
     });

@@ -14,6 +14,7 @@ use crate::{
         admit::{Admission, Claim, ClaimLine, Judged, Token, Verdict},
     },
     ledger::Ledger,
+    mutants::{Mutant, on},
     stock::{
         hash::Digest,
         hold::HoldId,
@@ -105,6 +106,9 @@ pub(super) async fn admit(
                 Judgement::Go
             }
             Verdict::Unknown => Judgement::Go,
+            Verdict::Contended if on(Mutant::ContendedRefused) => {
+                Judgement::Short(Refusal::InsufficientStock { short: Vec::new() })
+            }
             Verdict::Contended => Judgement::Contended,
             Verdict::Short { lines } => {
                 let short = shorts(step, &lines, checkpoint.seq);
@@ -161,7 +165,7 @@ pub(super) async fn known(
     let judged = commands.iter().zip(judgements);
     let short = judged.filter(|(_, judgement)| matches!(judgement, Judgement::Short(_)));
     let steps: Vec<_> = short.flat_map(|(command, _)| command.steps()).collect();
-    if steps.is_empty() {
+    if steps.is_empty() || on(Mutant::ShortWithoutLookUp) {
         return KnownKeys::default();
     }
     let digests: Vec<_> = steps.iter().map(|step| step.digest).collect();

@@ -1,5 +1,6 @@
 //! Promises: whether there is enough, and everything that changes how much is promised or until when.
 
+use crate::mutants::{Mutant, on};
 use crate::stock::{
     book::HoldKey,
     entry::Flags,
@@ -94,7 +95,7 @@ impl<'a> Machine<'a> {
             return Err(Refusal::HoldElsewhere.into());
         }
         let used = self.hold(HoldKey::of(id))?;
-        if used.consumed_by.is_some() {
+        if used.consumed_by.is_some() && !on(Mutant::HoldConsumedTwice) {
             return Err(Refusal::HoldConsumed.into());
         }
         let hold = used.held.map(|at| self.reservation(at)).transpose()?.flatten();
@@ -138,6 +139,7 @@ impl<'a> Machine<'a> {
                 });
             }
         }
+        let per_line = per_line || on(Mutant::PartialMultiLine);
         if lines.is_empty() || !(per_line || short.is_empty()) {
             return Err(Refusal::InsufficientStock { short }.into());
         }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::mutants::{Mutant, on};
 use crate::stock::{
     book::{DocumentLine, Request},
     entry::{Counter, Entry, Flags, Legs},
@@ -207,7 +208,7 @@ impl<'a> Machine<'a> {
         let change = entry.leg(StockState::Sellable);
         let position = self.position(entry.position());
         let count = position.count.filter(|_| position.is_before_count(entry.effective_at))?;
-        if change == 0 {
+        if change == 0 || on(Mutant::LateFactChangesCount) {
             return None;
         }
         entry.flags = entry.flags.with(Flags::BEFORE_COUNT);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::mutants::{Mutant, on};
 use crate::stock::{
     book::{HoldKey, HoldUse},
     entry::{Entry, Flags, Legs},
@@ -56,7 +57,9 @@ impl<'a> Machine<'a> {
             Refusal::InsufficientStock { .. } => Refusal::InsufficientStock { short },
             other => other.clone(),
         };
-        self.take_back(undo);
+        if !on(Mutant::BasketInParts) {
+            self.take_back(undo);
+        }
         steps.iter().map(|_| Outcome::Refused(refusal.clone())).collect()
     }
 
@@ -164,7 +167,7 @@ impl<'a> Machine<'a> {
     fn replay_step(&mut self, step: &Step, seq: Seq) -> Result<Reservation, Stop> {
         let partition = step.place.partition;
         let entry = self.entry(EntryRef { partition, seq })?;
-        if entry.fingerprint != step.fingerprint {
+        if entry.fingerprint != step.fingerprint && !on(Mutant::FingerprintIgnored) {
             return Err(Refusal::KeyReused { field: "request" }.into());
         }
         let unknown =

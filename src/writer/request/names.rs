@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     ledger::directory::{Known, KnownLocation},
+    mutants::{Mutant, on},
     stock::{
         ids::{ChannelNo, ItemNo, Place},
         refusal::{Refusal, Short},
@@ -129,7 +130,8 @@ impl Writer {
 fn sum(known: &Known, lines: &[(String, i64)]) -> Vec<Wanted> {
     let mut wanted: Vec<Wanted> = Vec::with_capacity(lines.len());
     for (sku, quantity) in lines {
-        if let Some(line) = wanted.iter_mut().find(|line| line.sku == *sku) {
+        let summed = !on(Mutant::LinesNotSummed);
+        if let Some(line) = wanted.iter_mut().find(|line| summed && line.sku == *sku) {
             line.quantity += quantity;
             continue;
         }
