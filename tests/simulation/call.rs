@@ -79,6 +79,17 @@ pub struct Call {
     pub heads: Vec<Head>,
 }
 
+impl Call {
+    /// Whether it was told that all of it is in the ledger.
+    pub fn has_effect(&self) -> bool {
+        match &self.heard {
+            Heard::Recorded(fates) => fates.iter().all(|fate| matches!(fate, Fate::Recorded(_))),
+            Heard::Stepped(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Sends a request until it is answered. Every attempt is told.
 pub async fn call(stage: &Arc<Stage>, caller: &str, key: &str, what: What) -> Vec<Call> {
     let mut calls: Vec<Call> = Vec::new();

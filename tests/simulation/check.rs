@@ -2,6 +2,7 @@
 //! Redis says in the end.
 
 mod answers;
+mod calm;
 mod log;
 
 use std::{collections::BTreeSet, sync::Arc};

@@ -64,7 +64,11 @@ impl Client {
             let Some(what) = self.next(&key) else { continue };
             let made = call(&self.stage, &self.name, &key, what).await;
             self.learn(&made);
+            let other = self.other(&made);
             calls.extend(made);
+            if let Some(other) = other {
+                calls.extend(call(&self.stage, &self.name, &key, other).await);
+            }
         }
         calls
     }
@@ -101,6 +105,25 @@ impl Client {
             }
             75..79 => Some(What::Record(vec![self.fact(Kind::Receipt, key)])),
             _ => self.wild_fact(key),
+        }
+    }
+
+    /// Now and then something else under a key that was used.
+    fn other(&self, made: &[Call]) -> Option<What> {
+        let more = |promise: &NewPromise| {
+            let mut promise = promise.clone();
+            promise.lines.first_mut()?.1 += 1;
+            Some(promise)
+        };
+        match &made.last().filter(|_| self.world().happens(60))?.what {
+            What::Reserve(promise) => Some(What::Reserve(more(promise)?)),
+            What::Hold(promise) => Some(What::Hold(more(promise)?)),
+            What::Record(drafts) => {
+                let mut drafts = drafts.clone();
+                drafts.first_mut()?.quantity += 1;
+                Some(What::Record(drafts))
+            }
+            _ => None,
         }
     }
 

@@ -16,7 +16,7 @@ use stockroom::{
         directory::KnownItem,
         fault::{Fault, Kind},
     },
-    stock::ids::{ItemNo, Partition},
+    stock::ids::{ItemNo, Partition, Place, PositionKey},
 };
 use tokio::{sync::Notify, time::Instant};
 
@@ -90,6 +90,12 @@ impl Postgres {
     pub fn abandon(&self, server: u64) {
         let open: Vec<_> = lock(&self.state).open.iter().map(|(id, of)| (*id, *of)).collect();
         open.into_iter().filter(|(_, of)| *of == server).for_each(|(id, _)| self.close(id));
+    }
+
+    /// A position by the code of its item.
+    pub fn key(&self, place: Place, sku: &str) -> Option<PositionKey> {
+        let (_, known) = self.items(&[sku.to_owned()]).into_iter().next()?;
+        Some(PositionKey { place, item: known.item })
     }
 
     fn sku_of(&self, item: ItemNo) -> Option<String> {

@@ -7,6 +7,7 @@ mod pack;
 mod script;
 
 use std::{
+    collections::BTreeMap,
     fmt, io,
     sync::{Arc, Mutex},
     time::Duration,
@@ -14,7 +15,10 @@ use std::{
 
 use futures::{FutureExt as _, future::BoxFuture};
 use redis::{ErrorKind, RedisError, Script, ServerErrorKind, Value};
-use stockroom::availability::{Answers, Commands, Server};
+use stockroom::{
+    availability::{Answers, Commands, Server},
+    stock::time::Timestamp,
+};
 use tokio::time::Instant;
 
 pub use self::keyspace::{Bytes, Keyspace, Reply};
@@ -35,7 +39,24 @@ struct State {
     snapshot: Keyspace,
     scripts: Scripts,
     away_until: Option<Instant>,
+    held: BTreeMap<Bytes, BTreeMap<Bytes, Bytes>>,
+    held_since: Vec<Held>,
 }
+
+/// When, the key of a partition, and units by position and tick.
+pub type Held = (Timestamp, Bytes, BTreeMap<Bytes, Bytes>);
+
+/// Words of answers, and what they show was reached.
+const WORDS: [(&str, &str); 8] = [
+    ("contended", "contended"),
+    ("short", "short"),
+    ("late", "checkpoint late"),
+    ("doubt", "clocks in doubt"),
+    ("epoch", "checkpoint of another epoch"),
+    ("in_use", "hold in use"),
+    ("expired", "hold expired"),
+    ("key_reused", "hold key reused"),
+];
 
 impl Redis {
     pub fn new(world: Arc<World>, rewrite: Option<Rewrite>) -> Arc<Redis> {
@@ -44,6 +65,8 @@ impl Redis {
             snapshot: Keyspace::default(),
             scripts: Scripts::new(rewrite),
             away_until: None,
+            held: BTreeMap::new(),
+            held_since: Vec::new(),
         };
         Arc::new(Redis { world, state: Mutex::new(state) })
     }
@@ -117,6 +140,41 @@ impl Redis {
         Ok(answers)
     }
 
+    /// Notes what a script came to, and who holds what from now on.
+    fn watch(&self, state: &mut State, name: &[u8], done: Result<&Reply, &String>) {
+        let title = state.scripts.title(name);
+        match (title, done) {
+            ("Begins to project", Ok(Reply::Int(1))) => self.world.reach("rebuild begun"),
+            ("Projects a page", Ok(Reply::Int(1))) => self.world.reach("rebuild page"),
+            ("Projects a page", Ok(Reply::Int(0))) => self.world.reach("rebuild interrupted"),
+            ("Sets the checkpoint", Ok(Reply::Int(1))) => self.world.reach("rebuild finished"),
+            ("Replaces rows", Ok(Reply::Int(1..))) => self.world.reach("scrubber mended"),
+            (_, Ok(Reply::Text(text))) => {
+                let said = |word: &str| text.windows(word.len()).any(|at| at == word.as_bytes());
+                let said = WORDS.iter().filter(|(word, _)| said(word));
+                said.for_each(|(_, what)| self.world.reach(what));
+            }
+            _ => {}
+        }
+        for (key, units) in &state.keyspace.hashes {
+            if key.ends_with(b":tick_units") && state.held.get(key) != Some(units) {
+                state.held.insert(key.clone(), units.clone());
+                state.held_since.push((self.world.redis_now(), key.clone(), units.clone()));
+            }
+        }
+        for (key, units) in &mut state.held {
+            if !units.is_empty() && !state.keyspace.hashes.contains_key(key) {
+                units.clear();
+                state.held_since.push((self.world.redis_now(), key.clone(), BTreeMap::new()));
+            }
+        }
+    }
+
+    /// Who held what, from which moment on.
+    pub fn held_since(&self) -> Vec<Held> {
+        lock(&self.state).held_since.clone()
+    }
+
     async fn silence(&self, within: Duration) -> Answers {
         tokio::time::sleep(within).await;
         Err(io::Error::from(io::ErrorKind::TimedOut).into())
@@ -142,6 +200,7 @@ impl Redis {
                 let (keys, arguments) = rest.split_at(keys);
                 let now_us = self.world.redis_now().0;
                 let done = state.scripts.run(&mut state.keyspace, now_us, name, keys, arguments);
+                self.watch(state, name, done.as_ref());
                 self.world.note(|| format!("redis {} {done:?}", texts[1]));
                 match done {
                     Ok(reply) => Ok(value(reply)),

@@ -114,6 +114,9 @@ async fn play(world: Arc<World>, rewrite: Option<Rewrite>) -> u64 {
     drop(nemesis.await);
     trouble::end(&stage);
     heal(&stage).await;
+    if !profile.lies && !profile.failovers && world.seen().contains_key("scrubber mended") {
+        world.violated("the scrubber found something, and nobody lied".to_owned());
+    }
     check::calls(&stage, profile, &calls);
     check::holds(&stage, &calls).await;
     stage.redis.rewritten()

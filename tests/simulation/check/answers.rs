@@ -1,6 +1,6 @@
 //! What clients heard: I2, I3, I4, I8 and I11.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stockroom::stock::{
     ids::{EntryRef, Partition},
@@ -11,6 +11,7 @@ use stockroom::stock::{
 
 use crate::{
     call::{Call, Fate, Heard, What},
+    check::calm,
     database::tables::{POISON, Tables},
     stage::Stage,
     trouble::Profile,
@@ -34,12 +35,15 @@ pub fn check(stage: &Stage, profile: Profile, calls: &[Call]) {
             repeated(tables, calls, &mut found);
             once(tables, calls[0], &mut found);
         }
-        if profile.is_calm() {
-            kept(calls, &mut found);
+        if tables.lost.is_empty() {
+            in_order(&by_key, &mut found);
         }
         found
     });
     found.into_iter().for_each(|what| stage.world.violated(what));
+    if profile.is_calm() {
+        calm::check(stage, calls);
+    }
 }
 
 /// A fact that was acknowledged is in the ledger, unless a failover lost it.
@@ -70,6 +74,15 @@ fn facts(tables: &Tables, call: &Call, found: &mut Vec<String>) {
 fn steps(tables: &Tables, call: &Call, found: &mut Vec<String>) {
     let Heard::Stepped(reservations) = &call.heard else { return };
     for told in reservations {
+        if let What::Reserve(promise) = &call.what
+            && !promise.per_line
+        {
+            let wanted: i64 = promise.lines.iter().map(|(_, units)| units).sum();
+            let granted: i64 = told.lines.iter().map(|line| line.quantity).sum();
+            if wanted > 0 && wanted != granted {
+                found.push(format!("{call:?} is granted in part"));
+            }
+        }
         let there = tables.rows.reservations.get(&told.at()).filter(|there| there.id == told.id);
         let stands = there.is_some_and(|there| there.version >= told.version);
         let lost = tables.lost.iter().flat_map(|delta| &delta.reservations);
@@ -92,11 +105,26 @@ fn repeated(tables: &Tables, calls: &[&Call], found: &mut Vec<String>) {
     if !tables.lost.is_empty() {
         return;
     }
+    let mut granted: Option<&Call> = None;
+    for call in calls {
+        let known = granted
+            .is_some_and(|granted| format!("{:?}", granted.what) == format!("{:?}", call.what));
+        let short = matches!(call.heard, Heard::Refused(Refusal::InsufficientStock { .. }));
+        let effect = call.has_effect();
+        if granted.is_some() && (known && short || !known && effect) {
+            found.push(format!("{granted:?} is known, and then {:?} is heard", call.heard));
+        }
+        if effect {
+            granted = Some(call);
+        }
+    }
+    let first = format!("{:?}", calls[0].what);
+    let same = || calls.iter().filter(|call| format!("{:?}", call.what) == first);
     let recorded = |call: &Call| match &call.heard {
         Heard::Recorded(fates) => Some(fates.clone()),
         _ => None,
     };
-    let mut facts = calls.iter().filter_map(|call| recorded(call));
+    let mut facts = same().filter_map(|call| recorded(call));
     if let Some(first) = facts.next() {
         for other in facts {
             let differ = first.iter().zip(&other).any(|pair| match pair {
@@ -115,7 +143,7 @@ fn repeated(tables: &Tables, calls: &[&Call], found: &mut Vec<String>) {
             _ => None,
         }
     };
-    let mut steps = calls.iter().filter_map(|call| stepped(call));
+    let mut steps = same().filter_map(|call| stepped(call));
     if let Some(first) = steps.next()
         && let Some(other) = steps.find(|other| *other != first)
     {
@@ -137,7 +165,7 @@ fn once(tables: &Tables, call: &Call, found: &mut Vec<String>) {
     }
     if let What::ReserveAll(promises) = &call.what {
         let places = made.keys().map(|(_, location, _)| location);
-        let places: std::collections::BTreeSet<_> = places.collect();
+        let places: BTreeSet<_> = places.collect();
         let lost = tables.lost.iter().flat_map(|delta| &delta.entries);
         let lost = lost.filter(|entry| entry.key == call.key).count();
         if !places.is_empty() && places.len() != promises.len() && lost == 0 {
@@ -161,18 +189,35 @@ fn once(tables: &Tables, call: &Call, found: &mut Vec<String>) {
     }
 }
 
-/// Where nothing goes wrong and stock never falls, whoever holds something can have it.
-fn kept(calls: &[Call], found: &mut Vec<String>) {
-    for call in calls {
-        if matches!(call.heard, Heard::Nothing) {
-            found.push(format!("nothing is wrong, and {call:?} is not answered"));
+/// What was acknowledged before something else was asked for comes before it.
+fn in_order(by_key: &BTreeMap<(&String, &String), Vec<&Call>>, found: &mut Vec<String>) {
+    let mut acknowledged = Vec::new();
+    for calls in by_key.values() {
+        let Some(started) = calls.iter().map(|call| call.started).min() else { continue };
+        for call in calls {
+            let effects: Vec<EntryRef> = match (&call.what, &call.heard) {
+                (_, Heard::Recorded(fates)) => {
+                    let recorded = fates.iter().filter_map(|fate| match fate {
+                        Fate::Recorded(at) => Some(*at),
+                        _ => None,
+                    });
+                    recorded.collect()
+                }
+                (What::Reserve(_), Heard::Stepped(made)) => {
+                    made.iter().map(Reservation::at).collect()
+                }
+                _ => continue,
+            };
+            acknowledged.extend(effects.into_iter().map(|at| (started, call.ended, at)));
         }
-        let (What::Reserve(promise), Heard::Refused(refusal)) = (&call.what, &call.heard) else {
-            continue;
-        };
-        let short = matches!(refusal, Refusal::InsufficientStock { .. });
-        if short && promise.hold.is_some() && promise.lines.is_empty() {
-            found.push(format!("a hold was not kept: {call:?}"));
+    }
+    for (started, _, at) in &acknowledged {
+        let mut before = acknowledged.iter();
+        let before = before.find(|(_, ended, other)| {
+            ended < started && other.partition == at.partition && other.seq > at.seq
+        });
+        if let Some((_, _, other)) = before {
+            found.push(format!("{at:?} was asked for after {other:?} was acknowledged"));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The ledger itself: I1, I5, I6 and I7, replayed entry by entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stockroom::stock::{
     entry::Entry,
@@ -21,6 +21,7 @@ pub fn check(stage: &Stage) {
         for partition in PARTITIONS {
             replay(tables, partition, &mut found);
         }
+        folds(tables, &mut found);
         promises(tables, &mut found);
         pairs(tables, &mut found);
         found
@@ -62,6 +63,30 @@ fn replay(tables: &Tables, partition: Partition, found: &mut Vec<String>) {
         here.map(|(key, at)| (*key, (at.sellable, at.reserved, at.seq))).collect();
     if stored != balances {
         found.push(format!("positions are {stored:?}, and the log says {balances:?}"));
+    }
+}
+
+/// What is there is what was counted last, and everything that happened after that by its own time.
+fn folds(tables: &Tables, found: &mut Vec<String>) {
+    for (key, position) in &tables.rows.positions {
+        let log = || tables.rows.logs.get(&key.place.partition).into_iter().flatten();
+        let corrected: BTreeSet<_> = log()
+            .filter(|entry| entry.kind == Kind::Correct)
+            .filter_map(|entry| entry.refers_to)
+            .collect();
+        let written = [Kind::Correct, Kind::CountVariance, Kind::ExpectVariance];
+        let mut facts: Vec<_> = log()
+            .filter(|entry| entry.position() == *key && (entry.kind as i16) < 100)
+            .filter(|entry| !written.contains(&entry.kind) && !corrected.contains(&entry.seq))
+            .collect();
+        facts.sort_by_key(|fact| (fact.effective_at, fact.seq));
+        let sellable = facts.into_iter().fold(0, |sum, fact| match fact.kind {
+            Kind::Count => fact.quantity,
+            _ => sum + leg(fact, StockState::Sellable),
+        });
+        if sellable != position.sellable {
+            found.push(format!("{key:?} has {}, and its facts say {sellable}", position.sellable));
+        }
     }
 }
 

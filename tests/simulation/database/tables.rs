@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use stockroom::{
     ledger::head::{Head, Locked},
+    mutants::{Mutant, on},
     stock::{
         book::{Request, RequestKey},
         entry::Entry,
@@ -11,7 +12,7 @@ use stockroom::{
         machine::{Log, Plan},
         position::Position,
         reservation::Reservation,
-        time::Timestamp,
+        time::{Micros, SECOND, Timestamp},
     },
 };
 
@@ -19,6 +20,9 @@ use crate::memory::{Memory, owned};
 
 /// A note that no row may have: a defect of the database's, so to say.
 pub const POISON: &str = "poison";
+
+/// For so long after a promotion a careless reader sees the timeline from before.
+const TIMELINE_LAGS_FOR: Micros = 3 * SECOND;
 
 /// What one transaction did.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +56,8 @@ pub struct Tables {
     pub balances: Vec<Stood>,
     pub system_identifier: i64,
     pub timeline: i32,
+    /// Since when.
+    pub promoted_at: Option<Timestamp>,
 }
 
 impl Tables {
@@ -73,11 +79,13 @@ impl Tables {
 
     /// A head as a transaction sees it.
     pub fn locked(&self, partition: Partition, now: Timestamp) -> Option<Locked> {
+        let lags = on(Mutant::TimelineLags)
+            && self.promoted_at.is_some_and(|at| now.0 < at.0 + TIMELINE_LAGS_FOR);
         Some(Locked {
             head: *self.heads.get(&partition)?,
             now,
             live_system_identifier: self.system_identifier,
-            live_timeline: self.timeline,
+            live_timeline: self.timeline - i32::from(lags),
             replicated: false,
         })
     }
@@ -104,6 +112,7 @@ impl Tables {
         history.iter().for_each(|delta| self.add(delta));
         self.history = history;
         self.timeline += 1;
+        self.promoted_at = Some(now);
         let stood = |(key, position): (&PositionKey, &Position)| Stood {
             since: now,
             key: *key,

@@ -20,11 +20,15 @@ use crate::{
 pub struct Scripts {
     lua: Lua,
     shared: Arc<Mutex<Shared>>,
-    loaded: BTreeMap<Bytes, Function>,
+    loaded: BTreeMap<Bytes, (&'static str, Function)>,
     rewrite: Option<Rewrite>,
     /// How often a script was loaded whose text the rewrite changes.
     pub rewritten: u64,
 }
+
+/// With what words the scripts that are watched describe themselves.
+const TITLES: [&str; 4] =
+    ["Begins to project", "Projects a page", "Sets the checkpoint", "Replaces rows"];
 
 /// What a call works on.
 #[derive(Default)]
@@ -43,6 +47,7 @@ impl Scripts {
 
     /// Loads a script under its name.
     pub fn load(&mut self, name: &[u8], text: &str) {
+        let title = TITLES.into_iter().find(|title| text.contains(&format!("\n-- {title} ")));
         let text = text.strip_prefix("#!lua").and_then(|text| text.split_once('\n'));
         let mut text = text.map_or("", |(_, body)| body).to_owned();
         if let Some(Rewrite { from, to }) = self.rewrite.filter(|change| text.contains(change.from))
@@ -51,11 +56,16 @@ impl Scripts {
             self.rewritten += 1;
         }
         let function = self.lua.load(&text).into_function().expect("a script is Lua");
-        self.loaded.insert(name.to_vec(), function);
+        self.loaded.insert(name.to_vec(), (title.unwrap_or_default(), function));
     }
 
     pub fn knows(&self, name: &[u8]) -> bool {
         self.loaded.contains_key(name)
+    }
+
+    /// How a script describes itself, if it is one that is watched.
+    pub fn title(&self, name: &[u8]) -> &'static str {
+        self.loaded.get(name).map_or("", |(title, _)| title)
     }
 
     /// Forgets all scripts, as a server does that starts.
@@ -72,7 +82,7 @@ impl Scripts {
         keys: &[Bytes],
         arguments: &[Bytes],
     ) -> Result<Reply, String> {
-        let function = self.loaded.get(name).ok_or("no such script")?;
+        let (_, function) = self.loaded.get(name).ok_or("no such script")?;
         let mut shared = lock(&self.shared);
         std::mem::swap(&mut shared.keyspace, keyspace);
         shared.declared = keys.iter().cloned().collect();
