@@ -66,6 +66,11 @@ pub fn catch_panics() {
 
 /// Runs a scenario in this thread.
 pub fn run(scenario: Scenario) -> Report {
+    play(scenario, async |world| everything(world, scenario.rewrite).await)
+}
+
+/// Plays something in this thread; it returns how often a script was loaded that a rewrite changes.
+pub fn play(scenario: Scenario, something: impl AsyncFnOnce(Arc<World>) -> u64) -> Report {
     choose(scenario.mutant);
     PANICS.take();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -77,7 +82,7 @@ pub fn run(scenario: Scenario) -> Report {
     let world = World::new(scenario.seed, scenario.prints);
     surround(Some(Rc::new(Surroundings(world.clone()))));
     let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        runtime.block_on(play(world.clone(), scenario.rewrite))
+        runtime.block_on(something(world.clone()))
     }));
     drop(guard);
     drop(runtime);
@@ -92,7 +97,7 @@ pub fn run(scenario: Scenario) -> Report {
     }
 }
 
-async fn play(world: Arc<World>, rewrite: Option<Rewrite>) -> u64 {
+async fn everything(world: Arc<World>, rewrite: Option<Rewrite>) -> u64 {
     let stage = Stage::new(world.clone(), rewrite).await;
     let mut calls = fill(&stage).await;
     if !heal(&stage).await {
