@@ -59,7 +59,7 @@ impl Client {
     pub async fn run(mut self, requests: usize) -> Vec<Call> {
         let mut calls = Vec::new();
         for _ in 0..requests {
-            tokio::time::sleep(self.world().span(0..60_000)).await;
+            tokio::time::sleep(self.world().span(0..40_000)).await;
             let key = self.key();
             let Some(what) = self.next(&key) else { continue };
             let made = call(&self.stage, &self.name, &key, what).await;
@@ -83,8 +83,8 @@ impl Client {
     }
 
     fn next(&mut self, key: &str) -> Option<What> {
-        let facts = if self.manner == Manner::Wild { 40 } else { 4 };
-        match self.world().below(facts + 75) {
+        let facts = if self.manner == Manner::Wild { 44 } else { 4 };
+        match self.world().below(facts + 81) {
             0..18 => Some(What::Hold(self.promise())),
             18..32 => Some(What::Reserve(self.promise())),
             32..44 => self.from_hold(),
@@ -103,7 +103,8 @@ impl Client {
                 let promise = self.promise();
                 Some(What::ReplaceHold(id, NewPromise { location_id, ..promise }))
             }
-            75..79 => Some(What::Record(vec![self.fact(Kind::Receipt, key)])),
+            75..81 => Some(What::ReserveAll(self.basket())),
+            81..85 => Some(What::Record(vec![self.fact(Kind::Receipt, key)])),
             _ => self.wild_fact(key),
         }
     }
@@ -155,10 +156,15 @@ impl Client {
     }
 
     fn basket(&self) -> Vec<NewPromise> {
-        let first = self.promise();
+        let mut first = self.promise();
         let mut second = self.promise();
         while second.location_id == first.location_id {
             second = self.promise();
+        }
+        // Both in one partition.
+        if self.world().happens(400) {
+            first.location_id = LOCATIONS[0].0.to_owned();
+            second.location_id = LOCATIONS[1].0.to_owned();
         }
         let whole = |promise| NewPromise { per_line: false, ..promise };
         vec![whole(first), whole(second)]

@@ -2,7 +2,7 @@
 //! against a model that adds up what was promised. It must never be more than there is, and nothing may
 //! be refused that is free.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use stockroom::{
     availability::{
@@ -33,6 +33,8 @@ use crate::{
 const STEPS: usize = 60;
 /// Items that are wanted.
 const ITEMS: i32 = 2;
+/// An item of which there is enough for as many holds as one call must not remove.
+const MANY: i32 = 100;
 /// The checkpoint, which stays where it is.
 const AT: Checkpoint = Checkpoint { epoch: 5, seq: 10 };
 /// Everything is trusted that is not of another epoch.
@@ -100,6 +102,7 @@ impl Walk {
                 sellable: self.stock[item as usize],
                 reserved: 0,
             })
+            .chain([Row { key: key(MANY), seq: 5, sellable: 2 * PURGE_MAX as i64, reserved: 0 }])
             .collect();
         let begin = self.layer.rebuild_begin(partition, AT.epoch, 1, AT.seq).await;
         let mut rebuild = Rebuild { epoch: AT.epoch, id: 1, noted: AT.seq, cursor: Cursor(None) };
@@ -111,13 +114,13 @@ impl Walk {
         if !matches!((begin, paged, finish), (Ok(true), Ok(true), Ok(true))) {
             self.world.violated("a projection cannot be made".to_owned());
         }
+        self.stamp().await;
         let other = Trust { epoch: Some(AT.epoch + 1), ..TRUST };
         let id = self.next_id();
         let unusable = self.layer.hold(request(id, &[wanted(0, 1)], 1_000, other)).await;
         if !matches!(unusable, Ok(HoldAnswer::Unusable(_))) {
             self.world.violated(format!("a dead epoch is believed: {unusable:?}"));
         }
-        self.stamp().await;
     }
 
     async fn stamp(&self) {
@@ -146,7 +149,7 @@ impl Walk {
     async fn settle_in_tick(&mut self) {
         let into = self.world.redis_now().0 % TICK;
         if into > TICK / 2 {
-            let rest = std::time::Duration::from_micros((TICK - into).unsigned_abs() + 1_000);
+            let rest = Duration::from_micros((TICK - into).unsigned_abs() + 1_000);
             tokio::time::sleep(rest).await;
         }
         let now = self.world.redis_now();
@@ -277,11 +280,11 @@ impl Walk {
         let token = Some(taken.token);
         let settle = Settle { epoch: 0, from: 0, to: None, token, began_at: None, effects };
         let _ = self.layer.settle(place("north").partition, settle).await;
-        let left = self.redis.keyspace();
-        let name = format!("{PREFIX}:{{p{}}}:tokens", place("north").partition.0);
-        let left = left.hashes.get(name.as_bytes()).map_or(0, |tokens| tokens.len());
-        if left > self.tokens.len() {
-            self.world.violated(format!("{left} tokens are left, of {}", self.tokens.len()));
+        let tokens = format!("{PREFIX}:{{p{}}}:tokens", place("north").partition.0).into_bytes();
+        let name = format!("{:032x}", taken.token.0).into_bytes();
+        let left = self.redis.keyspace().hashes.remove(&tokens).unwrap_or_default();
+        if left.contains_key(&name) {
+            self.world.violated(format!("{:?} was settled, and is left", taken.token));
         }
     }
 
@@ -316,32 +319,31 @@ impl Walk {
         (holds > 0).then(|| self.world.below(holds) as usize)
     }
 
-    /// However much is due, one call removes a little of it, and what is due does not count.
+    /// However much is due, one call removes a little of it; and what is due does not count.
     async fn purge(&mut self) {
-        tokio::time::sleep(std::time::Duration::from_secs(10)).await;
-        for _ in 0..2 * PURGE_MAX {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        for _ in 0..4 {
             self.stamp().await;
         }
-        let name = format!("{PREFIX}:{{p{}}}:due", place("north").partition.0).into_bytes();
-        let due = |redis: &Redis| redis.keyspace().sorted.get(&name).map_or(0, |due| due.len());
-        for _ in 0..2 {
-            // As long as there is room: at first one unit each.
-            for number in 0..PURGE_MAX as u128 {
-                let digest = Digest(1_000_000 + self.last * 1_000 + number);
-                let id = HoldId { place: place("north"), digest };
-                let entry = format!("{}.{:032x}", id.place.location.0, id.digest.0).into_bytes();
-                self.redis.alter(|keys| {
-                    keys.sorted.entry(name.clone()).or_default().insert(entry, 1);
-                });
-            }
-            self.last += 1;
+        let many = 2 * PURGE_MAX as i64;
+        for _ in 0..many {
+            let id = self.next_id();
+            let _ = self.layer.hold(request(id, &[wanted(MANY, 1)], 1_000, TRUST)).await;
         }
+        let due = |redis: &Redis| {
+            let name = format!("{PREFIX}:{{p{}}}:due", place("north").partition.0).into_bytes();
+            redis.keyspace().sorted.get(&name).map_or(0, |due| due.len())
+        };
+        tokio::time::sleep(Duration::from_secs(10)).await;
         let before = due(&self.redis);
         let id = self.next_id();
-        let _ = self.layer.hold(request(id, &[wanted(0, 1_000)], 1_000, TRUST)).await;
-        let after = due(&self.redis);
-        if before - after > PURGE_MAX {
-            self.world.violated(format!("one call removed {} of what was due", before - after));
+        let all = self.layer.hold(request(id, &[wanted(MANY, many)], 1_000, TRUST)).await;
+        if !matches!(all, Ok(HoldAnswer::Granted(_))) {
+            self.world.violated(format!("what was due counts: {all:?}"));
+        }
+        let gone = before + 1 - due(&self.redis);
+        if gone > PURGE_MAX {
+            self.world.violated(format!("one call removed {gone} of what was due"));
         }
     }
 }

@@ -37,7 +37,9 @@ use crate::{
 };
 
 /// What every hundred seeds must have reached.
-const REACHED: [&str; 33] = [
+const REACHED: [&str; 41] = [
+    "basket granted",
+    "bisected",
     "checkpoint late",
     "checkpoint of another epoch",
     "clock moves",
@@ -50,9 +52,12 @@ const REACHED: [&str; 33] = [
     "database away",
     "database fails over",
     "database restarts",
+    "held in the ledger",
+    "hold consumed",
     "hold expired",
     "hold in use",
     "hold key reused",
+    "key reused",
     "lock timeout",
     "lock wait",
     "rebuild begun",
@@ -66,11 +71,14 @@ const REACHED: [&str; 33] = [
     "redis lies",
     "redis restarts",
     "redis rolled back",
+    "reservation expired",
     "rollback late",
     "sent again",
     "server killed",
     "server stopped",
+    "several heads",
     "short",
+    "short heard",
 ];
 /// So many seeds reach everything.
 const SEEDS_FOR_ALL: u64 = 100;

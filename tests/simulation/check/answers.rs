@@ -15,12 +15,14 @@ use crate::{
     database::tables::{POISON, Tables},
     stage::Stage,
     trouble::Profile,
+    world::World,
 };
 
 pub fn check(stage: &Stage, profile: Profile, calls: &[Call]) {
     let found = stage.postgres.look(|tables| {
         let mut found = Vec::new();
         for call in calls {
+            reach(&stage.world, call);
             if matches!(call.heard, Heard::Broken) {
                 found.push(format!("{call:?} is answered as a defect"));
             }
@@ -43,6 +45,19 @@ pub fn check(stage: &Stage, profile: Profile, calls: &[Call]) {
     found.into_iter().for_each(|what| stage.world.violated(what));
     if profile.is_calm() {
         calm::check(stage, calls);
+    }
+}
+
+/// What clients heard of what is not seen from outside.
+fn reach(world: &World, call: &Call) {
+    match &call.heard {
+        Heard::Recorded(fates) if fates.contains(&Fate::Poisoned) => world.reach("bisected"),
+        Heard::Held { in_ledger: true, .. } => world.reach("held in the ledger"),
+        Heard::Stepped(made) if made.len() > 1 => world.reach("basket granted"),
+        Heard::Refused(Refusal::HoldConsumed) => world.reach("hold consumed"),
+        Heard::Refused(Refusal::InsufficientStock { .. }) => world.reach("short heard"),
+        Heard::Refused(Refusal::KeyReused { .. }) => world.reach("key reused"),
+        _ => {}
     }
 }
 

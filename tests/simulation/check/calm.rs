@@ -20,8 +20,8 @@ use crate::{
 
 /// Nobody waits for longer.
 const ANSWERED_WITHIN: Micros = SECOND;
-/// How far what a refusal rests on may lie back.
-const BOUND: Micros = SECOND;
+/// How far what a refusal rests on may lie back, where the tailer is not kept from its work.
+const BOUND: Micros = SECOND / 4;
 /// Microseconds of a tick in which holds end.
 const TICK: Micros = 100_000;
 

@@ -10,7 +10,7 @@ use stockroom::stock::{
 };
 
 use crate::{
-    database::tables::Tables,
+    database::tables::{Delta, Tables},
     memory::leg,
     stage::{PARTITIONS, Stage},
 };
@@ -24,8 +24,16 @@ pub fn check(stage: &Stage) {
         folds(tables, &mut found);
         promises(tables, &mut found);
         pairs(tables, &mut found);
+        epochs(tables, &mut found);
         found
     });
+    let expired = stage.postgres.look(|tables| {
+        let mut made = tables.rows.reservations.values();
+        made.any(|made| made.state == State::Expired)
+    });
+    if expired {
+        stage.world.reach("reservation expired");
+    }
     found.into_iter().for_each(|what| stage.world.violated(what));
 }
 
@@ -119,6 +127,28 @@ fn successor(tables: &Tables, made: &Reservation, found: &mut Vec<String>) {
     let next = tables.rows.reservations.get(&id.at());
     if next.is_none_or(|next| next.id != id || next.predecessor != Some(made.id)) {
         found.push(format!("{} goes on as {id}, which is {next:?}", made.id));
+    }
+}
+
+/// What a failover lost shares its place in the log with something else, but never its name.
+fn epochs(tables: &Tables, found: &mut Vec<String>) {
+    let names = |delta: &Delta| -> Vec<(Partition, i64, i64)> {
+        let epoch = |partition| {
+            delta.heads.iter().find(|head| head.partition == partition).map(|head| head.epoch)
+        };
+        let named = delta.entries.iter();
+        named
+            .filter_map(|entry| Some((entry.partition, epoch(entry.partition)?, entry.seq)))
+            .collect()
+    };
+    let lost: BTreeSet<_> = tables.lost.iter().flat_map(names).collect();
+    let mut kept = tables.history.iter().flat_map(names);
+    if let Some(twice) = kept.find(|name| lost.contains(name)) {
+        found.push(format!("{twice:?} was lost, and is the name of something else"));
+    }
+    let behind = tables.heads.values().find(|head| head.timeline != tables.timeline);
+    if let Some(head) = behind {
+        found.push(format!("{head:?} and the timeline is {}", tables.timeline));
     }
 }
 

@@ -50,6 +50,9 @@ impl OpenTransaction {
             .then(|| lock(&database.server.state).tables.rows.clone());
         let delta = Delta::default();
         let begun = OpenTransaction { database, id, lock_wait, delta, before, ended: false };
+        if locks.len() > 1 {
+            begun.database.server.world.reach("several heads");
+        }
         for partition in locks {
             begun.lock(partition).await?;
         }
