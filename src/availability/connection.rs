@@ -42,6 +42,10 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects when it is needed first. An answer that takes longer than `answer_within` counts as
     /// none.
+    #[cfg_attr(
+        not(feature = "simulation"),
+        expect(clippy::useless_conversion, reason = "there the wire is the manager itself")
+    )]
     pub(super) fn new(url: &str, answer_within: Duration) -> Result<Connection, RedisError> {
         let info = url.into_connection_info()?;
         let client = Client::open(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))?;
