@@ -160,7 +160,7 @@ impl Supervisor {
     /// Breaks the wires of all servers, or of one.
     async fn wires(&mut self, fault: Planned, mode: Mode) -> anyhow::Result<()> {
         let redis = matches!(fault.kind, Kind::RedisCut | Kind::RedisDelay);
-        let all = fault.lasting.as_millis() % 2 == 0;
+        let all = fault.lasting.as_millis().is_multiple_of(2);
         let broken = self.servers.iter().enumerate();
         let broken = broken.filter(|(number, _)| all || *number == fault.server);
         let broken = broken.map(|(_, server)| if redis { &server.redis } else { &server.postgres });

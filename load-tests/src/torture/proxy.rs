@@ -185,3 +185,71 @@ impl Shared {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wire to somebody who sends back what he gets, and what is said over it.
+    async fn wire() -> (Proxy, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut from, mut to) = stream.split();
+                    let _ = tokio::io::copy(&mut from, &mut to).await;
+                });
+            }
+        });
+        let proxy = Proxy::start(upstream).await.unwrap();
+        let stream = TcpStream::connect(proxy.address).await.unwrap();
+        (proxy, stream)
+    }
+
+    /// What comes back of a text; nothing: the connection was closed.
+    async fn said(stream: &mut TcpStream, text: &str) -> String {
+        let mut back = vec![0; text.len()];
+        let sent = stream.write_all(text.as_bytes()).await;
+        match sent.and(stream.read_exact(&mut back).await.map(drop)) {
+            Ok(()) => String::from_utf8(back).unwrap(),
+            Err(_) => String::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_text_waits_in_a_trap_and_its_connection_is_closed() {
+        let (proxy, mut stream) = wire().await;
+        assert_eq!(said(&mut stream, "begin").await, "begin");
+        let sprung = proxy.trap("COMMIT", false);
+        assert_eq!(said(&mut stream, "insert").await, "insert");
+        stream.write_all(b"COMMIT").await.unwrap();
+        drop(sprung.await.unwrap());
+        assert_eq!(stream.read(&mut [0; 8]).await.unwrap_or(0), 0, "it did not arrive");
+        let mut next = TcpStream::connect(proxy.address).await.unwrap();
+        assert_eq!(said(&mut next, "COMMIT").await, "COMMIT", "a trap springs once");
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_is_closed_and_comes_back() {
+        let (proxy, mut stream) = wire().await;
+        proxy.set(Mode::Cut);
+        assert_eq!(said(&mut stream, "x").await, "");
+        let mut closed = TcpStream::connect(proxy.address).await.unwrap();
+        assert_eq!(said(&mut closed, "x").await, "");
+        proxy.set(Mode::Open);
+        let mut open = TcpStream::connect(proxy.address).await.unwrap();
+        assert_eq!(said(&mut open, "x").await, "x");
+    }
+
+    #[tokio::test]
+    async fn what_is_half_open_says_nothing_and_new_connections_do() {
+        let (proxy, mut stream) = wire().await;
+        assert_eq!(said(&mut stream, "x").await, "x");
+        proxy.leave_half_open();
+        let silent = tokio::time::timeout(Duration::from_millis(100), said(&mut stream, "x"));
+        assert!(silent.await.is_err(), "neither an answer nor an end");
+        let mut next = TcpStream::connect(proxy.address).await.unwrap();
+        assert_eq!(said(&mut next, "x").await, "x");
+    }
+}

@@ -92,3 +92,23 @@ impl Tally {
 fn slice_of(at: Duration) -> usize {
     usize::try_from(at.as_millis() / SLICE.as_millis()).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goodput_is_back_at_the_end_of_the_first_good_second() {
+        let tally = Tally::new();
+        // Ten a slice for a second, then nothing for a second, five, and ten again.
+        let slices = [10, 0, 5, 10].into_iter().flat_map(|count| [count; SECOND]);
+        *tally.slices.lock().unwrap() = slices.collect();
+        let second = Duration::from_secs(1);
+        assert!((tally.per_s(Duration::ZERO, second) - 100.0).abs() < 1e-9);
+        assert!((tally.per_s(second, 2 * second)).abs() < 1e-9);
+        let (best, first) = tally.back(second, 90.0);
+        assert!((best - 100.0).abs() < 1e-9);
+        assert_eq!(first, Some(3_800 * Duration::from_millis(1)));
+        assert_eq!(tally.back(second, 101.0).1, None);
+    }
+}

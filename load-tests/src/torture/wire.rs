@@ -153,29 +153,31 @@ impl Wire {
     ) -> Result<(Answered, String), Status> {
         let mut client = ReservationServiceClient::new(self.channel.clone());
         macro_rules! call {
-            ($method:ident, $request:ident { $($field:ident: $value:expr),* }) => {{
-                let request = $request {
-                    request_id,
-                    reservation_id,
-                    $($field: $value,)*
-                    ..$request::default()
-                };
-                let answer = client.$method(timed(request)).await?.into_inner();
+            ($method:ident, $request:expr) => {{
+                let answer = client.$method(timed($request)).await?.into_inner();
                 let durability = answer.durability();
                 Ok(reserved(answer.reservation, answer.token, durability))
             }};
         }
+        macro_rules! of {
+            ($request:ident) => {
+                $request { request_id, reservation_id, ..$request::default() }
+            };
+        }
         let ttl = Some(prost_types::Duration { seconds: RESERVATION_SECONDS, nanos: 0 });
         match step {
-            "cancel" => call!(cancel_reservation, CancelReservationRequest {}),
-            "collect" => call!(collect_reservation, CollectReservationRequest {}),
-            "extend" => call!(extend_reservation, ExtendReservationRequest { ttl: ttl }),
-            "start" => call!(start_picking, StartPickingRequest {}),
-            "ready" => call!(mark_ready, MarkReadyRequest {}),
-            "shelve" => call!(return_to_shelf, ReturnToShelfRequest {}),
+            "cancel" => call!(cancel_reservation, of!(CancelReservationRequest)),
+            "collect" => call!(collect_reservation, of!(CollectReservationRequest)),
+            "start" => call!(start_picking, of!(StartPickingRequest)),
+            "ready" => call!(mark_ready, of!(MarkReadyRequest)),
+            "shelve" => call!(return_to_shelf, of!(ReturnToShelfRequest)),
+            "extend" => {
+                let request = ExtendReservationRequest { request_id, reservation_id, ttl };
+                call!(extend_reservation, request)
+            }
             _ => {
-                let location_id = location_id.clone();
-                call!(move_reservation, MoveReservationRequest { location_id: location_id })
+                let request = MoveReservationRequest { location_id, ..of!(MoveReservationRequest) };
+                call!(move_reservation, request)
             }
         }
     }
