@@ -123,7 +123,9 @@ async fn everything(world: Arc<World>, rewrite: Option<Rewrite>) -> u64 {
         world.violated("the scrubber found something, and nobody lied".to_owned());
     }
     check::calls(&stage, profile, &calls);
-    check::holds(&stage, &calls).await;
+    if !profile.lies {
+        check::holds(&stage, &calls).await;
+    }
     stage.redis.rewritten()
 }
 
