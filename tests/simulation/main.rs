@@ -18,6 +18,7 @@ mod mutants;
 mod redis;
 mod run;
 mod stage;
+mod tail;
 mod trouble;
 mod world;
 
@@ -99,13 +100,14 @@ fn simulate(seeds: u64, first: u64, prints: bool) -> ExitCode {
     let begin = Instant::now();
     let scenario = |seed| Scenario { seed, mutant: None, rewrite: None, prints };
     let numbers: Vec<u64> = (first..first + seeds).collect();
-    let mut reports =
-        in_parallel(&numbers, |&seed| [layer::run(scenario(seed)), run(scenario(seed))]);
+    let mut reports = in_parallel(&numbers, |&seed| {
+        [run(scenario(seed)), layer::run(scenario(seed)), tail::run(scenario(seed))]
+    });
     let again = run(Scenario { prints: false, ..scenario(first) });
-    let differs = reports[0][1].digest != again.digest;
+    let differs = reports[0][0].digest != again.digest;
     if differs {
-        let digest = reports[0][1].digest;
-        reports[0][1].violations.push(format!("first {digest:?}, then {:?}", again.digest));
+        let digest = reports[0][0].digest;
+        reports[0][0].violations.push(format!("first {digest:?}, then {:?}", again.digest));
     }
     let (mut seen, mut failed) = (BTreeMap::new(), Vec::new());
     for (seed, reports) in numbers.iter().zip(&reports) {

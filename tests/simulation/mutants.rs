@@ -8,6 +8,7 @@ use stockroom::mutants::Mutant;
 use crate::{
     layer,
     run::{Report, Scenario, run},
+    tail,
 };
 
 /// Seeds in which a defect may show itself before it counts as a survivor.
@@ -134,7 +135,7 @@ impl Defect {
         for seed in 1..=SEEDS_MAX {
             let (mutant, rewrite) = (self.mutant, self.rewrite);
             let scenario = Scenario { seed, mutant, rewrite, prints: false };
-            for report in [layer::run(scenario), run(scenario)] {
+            for report in [layer::run(scenario), tail::run(scenario), run(scenario)] {
                 rewritten += report.rewritten;
                 if let Some(by) = first(report) {
                     assert!(
