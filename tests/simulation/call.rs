@@ -7,7 +7,7 @@ use stockroom::{
     stock::{
         draft::Draft,
         hold::HoldId,
-        ids::{EntryRef, ItemNo},
+        ids::EntryRef,
         refusal::Refusal,
         reservation::{Reservation, ReservationId},
         time::{Micros, Timestamp},
@@ -45,7 +45,6 @@ pub enum Heard {
     Recorded(Vec<Fate>),
     Held {
         id: HoldId,
-        lines: Vec<(ItemNo, i64)>,
         expires_at: Timestamp,
         in_ledger: bool,
     },
@@ -181,9 +180,9 @@ async fn record(
 
 fn held(answer: Result<Held, Denial>) -> (Heard, Vec<Head>) {
     match answer {
-        Ok(Held { id, lines, expires_at, ledger }) => {
+        Ok(Held { id, expires_at, ledger, .. }) => {
             let in_ledger = ledger.is_some();
-            (Heard::Held { id, lines, expires_at, in_ledger }, Vec::new())
+            (Heard::Held { id, expires_at, in_ledger }, Vec::new())
         }
         Err(denial) => denied(denial),
     }

@@ -35,6 +35,8 @@ const STEPS: usize = 60;
 const ITEMS: i32 = 2;
 /// An item of which there is enough for as many holds as one call must not remove.
 const MANY: i32 = 100;
+/// An item of which only a dead epoch had any.
+const DEAD: i32 = 101;
 /// The checkpoint, which stays where it is.
 const AT: Checkpoint = Checkpoint { epoch: 5, seq: 10 };
 /// Everything is trusted that is not of another epoch.
@@ -94,7 +96,6 @@ pub fn run(scenario: Scenario) -> Report {
 impl Walk {
     /// Rows of all items, at a checkpoint that stands at the head.
     async fn prepare(&mut self) {
-        let partition = place("north").partition;
         let rows: Vec<_> = (0..ITEMS)
             .map(|item| Row {
                 key: key(item),
@@ -104,22 +105,40 @@ impl Walk {
             })
             .chain([Row { key: key(MANY), seq: 5, sellable: 2 * PURGE_MAX as i64, reserved: 0 }])
             .collect();
-        let begin = self.layer.rebuild_begin(partition, AT.epoch, 1, AT.seq).await;
-        let mut rebuild = Rebuild { epoch: AT.epoch, id: 1, noted: AT.seq, cursor: Cursor(None) };
+        let dead = Row { key: key(DEAD), seq: 5, sellable: 9, reserved: 0 };
+        self.project(AT.epoch - 1, &[dead]).await;
+        self.project(AT.epoch, &rows).await;
+        self.stamp().await;
+        self.check_epochs().await;
+    }
+
+    /// Projects everything anew, in one page.
+    async fn project(&self, epoch: i64, rows: &[Row]) {
+        let partition = place("north").partition;
+        let begin = self.layer.rebuild_begin(partition, epoch, 1, AT.seq).await;
+        let mut rebuild = Rebuild { epoch, id: 1, noted: AT.seq, cursor: Cursor(None) };
         let end = Cursor(Some((LocationNo(i32::MAX), ItemNo(i32::MAX))));
-        let page = Effects { rows: &rows, ..Effects::default() };
+        let page = Effects { rows, ..Effects::default() };
         let paged = self.layer.rebuild_page(partition, &rebuild, end, page).await;
         rebuild.cursor = end;
         let finish = self.layer.rebuild_finish(partition, &rebuild).await;
         if !matches!((begin, paged, finish), (Ok(true), Ok(true), Ok(true))) {
             self.world.violated("a projection cannot be made".to_owned());
         }
-        self.stamp().await;
+    }
+
+    /// Neither a dead checkpoint nor a dead row is believed.
+    async fn check_epochs(&mut self) {
         let other = Trust { epoch: Some(AT.epoch + 1), ..TRUST };
         let id = self.next_id();
         let unusable = self.layer.hold(request(id, &[wanted(0, 1)], 1_000, other)).await;
         if !matches!(unusable, Ok(HoldAnswer::Unusable(_))) {
             self.world.violated(format!("a dead epoch is believed: {unusable:?}"));
+        }
+        let id = self.next_id();
+        let unusable = self.layer.hold(request(id, &[wanted(DEAD, 1)], 1_000, TRUST)).await;
+        if !matches!(unusable, Ok(HoldAnswer::Unusable(_))) {
+            self.world.violated(format!("a row of a dead epoch is believed: {unusable:?}"));
         }
     }
 

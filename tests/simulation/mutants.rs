@@ -37,7 +37,7 @@ pub struct Caught {
 }
 
 /// Name, and what is replaced in the scripts.
-const REWRITES: [(&str, Rewrite); 16] = [
+const REWRITES: [(&str, Rewrite); 17] = [
     (
         "OwnHoldCountsAgainstItsOwner",
         Rewrite { from: "own[line.at.name] or 0", to: "0 * (own[line.at.name] or 0)" },
@@ -93,6 +93,7 @@ const REWRITES: [(&str, Rewrite); 16] = [
             to: "if false then",
         },
     ),
+    ("RowsOfADeadEpochCount", Rewrite { from: "row_epoch == epoch and {", to: "row_epoch and {" }),
     (
         "LinesOfAHoldNotSummed",
         Rewrite { from: "local line = by_name[at.name]", to: "local line = nil" },

@@ -35,7 +35,6 @@ pub struct Trouble {
 /// One run.
 #[derive(Debug)]
 pub struct World {
-    pub seed: u64,
     begin: Instant,
     rng: Mutex<ChaCha8Rng>,
     trouble: Mutex<Trouble>,
@@ -59,7 +58,6 @@ struct Trace {
 impl World {
     pub fn new(seed: u64, prints: bool) -> Arc<World> {
         Arc::new(World {
-            seed,
             begin: Instant::now(),
             rng: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
             trouble: Mutex::default(),

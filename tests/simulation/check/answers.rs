@@ -73,6 +73,10 @@ fn facts(tables: &Tables, call: &Call, found: &mut Vec<String>) {
                 let entry = tables.rows.entry(*at);
                 let fits = entry
                     .is_some_and(|entry| entry.key == draft.key && entry.kind as i32 == draft.kind);
+                let mut heads = call.heads.iter();
+                if !heads.any(|head| head.partition == at.partition && head.seq >= at.seq) {
+                    found.push(format!("no head that was told covers {at:?}: {call:?}"));
+                }
                 if !fits && !was_lost(tables, *at, &draft.key) {
                     found.push(format!("{call:?} was acknowledged, and there is {entry:?}"));
                 }
