@@ -116,6 +116,8 @@ pub struct Healing {
 #[derive(Clone, Debug)]
 pub struct Recorder {
     began: Instant,
+    /// When its clock stood at zero, in microseconds since 1970.
+    pub began_at_us: i64,
     out: Arc<Mutex<Out>>,
 }
 
@@ -135,8 +137,8 @@ impl Recorder {
         let file =
             File::create(path).with_context(|| format!("cannot create '{}'", path.display()))?;
         let out = Out { file: BufWriter::new(file), records: 0, failed: None };
-        let recorder = Recorder { began: Instant::now(), out: Arc::new(Mutex::new(out)) };
-        let began_at_us = jiff::Timestamp::now().as_microsecond();
+        let (began, began_at_us) = (Instant::now(), jiff::Timestamp::now().as_microsecond());
+        let recorder = Recorder { began, began_at_us, out: Arc::new(Mutex::new(out)) };
         recorder.write(&Record::Run(Run { seed, began_at_us }));
         Ok(recorder)
     }

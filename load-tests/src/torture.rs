@@ -76,10 +76,10 @@ pub struct TortureArgs {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=8))]
     servers: u64,
     /// Clients
-    #[arg(long, default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, default_value_t = 192, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     clients: u32,
     /// Calls a second of all clients together, while they are answered at once
-    #[arg(long, default_value_t = 1_500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
     /// Faults that may happen, by name; `none`: none. Default: all
     #[arg(long, value_delimiter = ',')]
@@ -272,7 +272,7 @@ impl Load {
         supervisor: &Supervisor,
         recorder: &Recorder,
     ) -> anyhow::Result<Load> {
-        let began_at_us = jiff::Timestamp::now().as_microsecond() - recorder.now_us();
+        let began_at_us = recorder.began_at_us;
         let wires = supervisor.servers.iter().map(|server| Wire::new(server.address, began_at_us));
         let wires: Vec<Wire> = wires.collect::<anyhow::Result<_>>()?;
         let first = wires.first().context("there is no server")?;

@@ -99,14 +99,12 @@ fn judge_heads(index: &Index<'_>, verdicts: &mut Verdicts) {
 
 /// What leaves one place and enters no other makes or loses units.
 fn judge_halves(index: &Index<'_>, verdicts: &mut Verdicts) {
-    let located = index.history.locations.iter().map(|location| (location.no, location.partition));
-    let partitions: HashMap<i32, i16> = located.collect();
     let half = |entry: &&Entry| matches!(entry.legs, 1 | 2);
     let halves: HashMap<(i16, i64), &Entry> =
         index.history.entries.iter().filter(half).map(|e| ((e.partition, e.seq), e)).collect();
     for entry in halves.values() {
-        let there = partitions.get(&entry.counter_location);
-        let other = there.and_then(|partition| halves.get(&(*partition, entry.counter_seq)));
+        let there = index.partition(entry.counter_location);
+        let other = there.and_then(|partition| halves.get(&(partition, entry.counter_seq)));
         let fits = other.is_some_and(|other| {
             (other.counter_location, other.counter_seq) == (entry.location, entry.seq)
                 && (other.item, other.quantity) == (entry.item, entry.quantity)

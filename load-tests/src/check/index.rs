@@ -25,6 +25,7 @@ pub(super) struct Index<'h> {
     /// By name.
     pub reservations: HashMap<String, &'h Reservation>,
     locations: HashMap<&'h str, i32>,
+    partitions: HashMap<i32, i16>,
     items: HashMap<&'h str, i32>,
 }
 
@@ -51,6 +52,7 @@ impl<'h> Index<'h> {
             });
         }
         let locations = history.locations.iter().map(|location| (&*location.id, location.no));
+        let partitions = history.locations.iter().map(|location| (location.no, location.partition));
         let items = history.items.iter().map(|item| (&*item.sku, item.no));
         let reservations = history.reservations.iter().map(|row| (row.id(), row));
         Index {
@@ -59,6 +61,7 @@ impl<'h> Index<'h> {
             states,
             reservations: reservations.collect(),
             locations: locations.collect(),
+            partitions: partitions.collect(),
             items: items.collect(),
         }
     }
@@ -71,6 +74,11 @@ impl<'h> Index<'h> {
     /// A location by its name.
     pub(super) fn location(&self, id: &str) -> Option<i32> {
         self.locations.get(id).copied()
+    }
+
+    /// The partition of a location.
+    pub(super) fn partition(&self, location: i32) -> Option<i16> {
+        self.partitions.get(&location).copied()
     }
 
     /// A position by its names; `None`: the ledger never heard of one of them.

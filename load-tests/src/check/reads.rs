@@ -98,8 +98,7 @@ impl Judge<'_, '_> {
         verdicts: &mut Verdicts,
     ) {
         let Some(token) = token else { return };
-        let located = self.index.history.locations.iter().find(|one| one.no == position.0);
-        let here = located.map(|location| location.partition);
+        let here = self.index.partition(position.0);
         let Some((_, seq)) = token.seqs.iter().find(|(partition, _)| Some(*partition) == here)
         else {
             return;
@@ -108,8 +107,9 @@ impl Judge<'_, '_> {
         if self.eras.get(&token.epoch) != Some(&era) {
             return verdicts.skip(Invariant::I9, "its token is of another epoch");
         }
-        let seen = |state: &&State| state.seq <= *seq && state.recorded_us <= call.start_us;
-        let newest = self.index.states_of(position).iter().take_while(seen).last();
+        let seen = |state: &State| state.seq <= *seq && state.recorded_us <= call.start_us;
+        let states = self.index.states_of(position);
+        let newest = states.partition_point(seen).checked_sub(1).and_then(|last| states.get(last));
         let newest = newest.map_or(0, |state| state.seq);
         match self.index.unsettled(call.start_us, call.end_us) {
             Some(why) if row.version < newest => verdicts.skip(Invariant::I9, why),

@@ -105,6 +105,9 @@ pub struct Line {
     pub sku: String,
     /// Units.
     pub quantity: i64,
+    /// When it happened, for what is reported late; none: now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occurred_us: Option<Micros>,
     /// Where a transfer goes; empty: it is none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub to_location: String,

@@ -19,7 +19,7 @@ use super::{
     wire::{Wire, With},
 };
 use crate::history::{
-    Record, Recorder,
+    Micros, Record, Recorder,
     call::{Answered, Asked, Call, Line, Promise, Token},
 };
 
@@ -35,6 +35,8 @@ const ATTEMPTS_MAX: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(20);
 /// What a client remembers to go on with.
 const OWNED_MAX: usize = 8;
+/// How late something is reported at most.
+const LATE_MAX: Micros = 20_000_000;
 /// How long holds last, in seconds.
 pub(super) const HOLD_SECONDS: std::ops::RangeInclusive<i64> = 1..=4;
 
@@ -97,12 +99,12 @@ impl Client {
     pub(super) async fn run(mut self) {
         while !self.stop.load(Ordering::Relaxed) {
             match self.rng.random_range(0..100) {
-                0..32 => self.read().await,
-                32..50 => self.hold().await,
-                50..66 => self.reserve(String::new()).await,
-                66..69 => self.basket().await,
-                69..86 => self.step().await,
-                86..97 => self.report().await,
+                0..36 => self.read().await,
+                36..54 => self.hold().await,
+                54..69 => self.reserve(String::new()).await,
+                69 => self.basket().await,
+                70..87 => self.step().await,
+                87..99 => self.report().await,
                 _ => self.transfer().await,
             }
         }
@@ -168,14 +170,15 @@ impl Client {
             return self.reserve(String::new()).await;
         };
         let steps = [
-            "cancel", "cancel", "collect", "collect", "extend", "start", "ready", "shelve", "move",
+            "cancel", "cancel", "collect", "collect", "extend", "pay", "start", "ready", "shelve",
+            "move",
         ];
         let step = (*steps.choose(&mut self.rng).unwrap_or(&"cancel")).to_owned();
         let to_location = match step.as_str() {
             "move" => location_id(self.rng.random_range(0..LOCATIONS)),
             _ => String::new(),
         };
-        let goes_on = ["extend", "start", "ready"].contains(&step.as_str());
+        let goes_on = ["extend", "pay", "start", "ready"].contains(&step.as_str());
         let asked =
             Asked::Step { key: self.key(), step, reservation: reservation.clone(), to_location };
         let answered = self.keep(asked).await;
@@ -213,6 +216,11 @@ impl Client {
                     _ => self.rng.random_range(1..=3),
                 },
                 group: group.clone(),
+                // Some tills are offline for a while.
+                occurred_us: self
+                    .rng
+                    .random_bool(0.2)
+                    .then(|| self.recorder.now_us() - self.rng.random_range(0..LATE_MAX)),
                 ..Line::default()
             }
         });

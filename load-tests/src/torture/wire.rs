@@ -7,10 +7,11 @@ use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use stockroom::api::proto::{
     self, BatchCreateReservationsRequest, CancelReservationRequest, CheckAvailabilityRequest,
-    CollectReservationRequest, CreateReservationRequest, ExtendReservationRequest,
-    HoldStockRequest, MarkReadyRequest, MoveReservationRequest, Movement, MovementKind,
-    RecordMovementsRequest, ReleaseHoldRequest, ReservationDraft, ReturnToShelfRequest,
-    StartPickingRequest, availability_service_client::AvailabilityServiceClient,
+    CollectReservationRequest, ConfirmReservationPaymentRequest, CreateReservationRequest,
+    ExtendReservationRequest, HoldStockRequest, MarkReadyRequest, MoveReservationRequest, Movement,
+    MovementKind, RecordMovementsRequest, ReleaseHoldRequest, ReservationDraft,
+    ReturnToShelfRequest, StartPickingRequest,
+    availability_service_client::AvailabilityServiceClient,
     movement_service_client::MovementServiceClient,
     reservation_service_client::ReservationServiceClient,
 };
@@ -168,6 +169,7 @@ impl Wire {
         match step {
             "cancel" => call!(cancel_reservation, of!(CancelReservationRequest)),
             "collect" => call!(collect_reservation, of!(CollectReservationRequest)),
+            "pay" => call!(confirm_reservation_payment, of!(ConfirmReservationPaymentRequest)),
             "start" => call!(start_picking, of!(StartPickingRequest)),
             "ready" => call!(mark_ready, of!(MarkReadyRequest)),
             "shelve" => call!(return_to_shelf, of!(ReturnToShelfRequest)),
@@ -184,7 +186,7 @@ impl Wire {
 
     async fn record(&self, lines: &[Line], with: &With) -> Result<(Answered, String), Status> {
         let mut client = MovementServiceClient::new(self.channel.clone());
-        let movements = lines.iter().map(movement).collect();
+        let movements = lines.iter().map(|line| self.movement(line)).collect();
         let request =
             RecordMovementsRequest { source: with.source.clone(), sent_at: None, movements };
         let answer = client.record_movements(timed(request)).await?.into_inner();
@@ -224,6 +226,29 @@ impl Wire {
         Ok((Answered::Read { rows, degraded: answer.degraded }, String::new()))
     }
 
+    fn movement(&self, line: &Line) -> Movement {
+        let explained = [MovementKind::Adjust as i32, MovementKind::Return as i32];
+        let adjusted = line.kind == MovementKind::Adjust as i32;
+        let occurred_at = line.occurred_us.map(|at| {
+            let at = self.began_at_us + at;
+            let (seconds, us) = (at.div_euclid(1_000_000), at.rem_euclid(1_000_000));
+            prost_types::Timestamp { seconds, nanos: us as i32 * 1_000 }
+        });
+        Movement {
+            key: line.key.clone(),
+            kind: line.kind,
+            location_id: line.location.clone(),
+            sku: line.sku.clone(),
+            quantity: line.quantity,
+            occurred_at,
+            to_location_id: line.to_location.clone(),
+            group: line.group.clone(),
+            reason: if explained.contains(&line.kind) { "unknown" } else { "" }.to_owned(),
+            from_state: if adjusted { proto::StockState::Sellable as i32 } else { 0 },
+            ..Movement::default()
+        }
+    }
+
     fn moment(&self, at: &prost_types::Timestamp) -> Micros {
         at.seconds * 1_000_000 + i64::from(at.nanos / 1_000) - self.began_at_us
     }
@@ -250,23 +275,6 @@ fn lines(promise: &Promise) -> Vec<proto::Line> {
     let line =
         |(sku, quantity): &(String, i64)| proto::Line { sku: sku.clone(), quantity: *quantity };
     promise.lines.iter().map(line).collect()
-}
-
-fn movement(line: &Line) -> Movement {
-    let explained = [MovementKind::Adjust as i32, MovementKind::Return as i32];
-    let adjusted = line.kind == MovementKind::Adjust as i32;
-    Movement {
-        key: line.key.clone(),
-        kind: line.kind,
-        location_id: line.location.clone(),
-        sku: line.sku.clone(),
-        quantity: line.quantity,
-        to_location_id: line.to_location.clone(),
-        group: line.group.clone(),
-        reason: if explained.contains(&line.kind) { "unknown".to_owned() } else { String::new() },
-        from_state: if adjusted { proto::StockState::Sellable as i32 } else { 0 },
-        ..Movement::default()
-    }
 }
 
 fn reserved(
