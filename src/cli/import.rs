@@ -180,8 +180,8 @@ fn read_file(file: &ImportFile) -> anyhow::Result<Feed> {
     feed.with_context(|| format!("`{}` cannot be imported", path.display()))
 }
 
-/// What is read of a table of movements: the movements, and the lines of the file that are none. Only
-/// for programs that check how tables are read.
+/// What is read of a table of movements: the movements, and the lines of the file that are none.
+/// Only for programs that check how tables are read.
 ///
 /// # Errors
 /// When it is no table, or its header lacks a mandatory column or has one that means nothing.

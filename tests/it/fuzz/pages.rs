@@ -1,5 +1,5 @@
-//! Page tokens of every list and read-your-writes tokens, over gRPC: a token that nobody was given is
-//! refused, or it leads to some rows of the list; it never leads anywhere else.
+//! Page tokens of every list and read-your-writes tokens, over gRPC: a token that nobody was given
+//! is refused, or it leads to some rows of the list; it never leads anywhere else.
 #![expect(clippy::disallowed_types, reason = "looks at statuses as a client does")]
 
 use std::future::Future;

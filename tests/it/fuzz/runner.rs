@@ -106,10 +106,9 @@ impl<'t, F: FnMut(&[u8], &mut Behaviours)> Session<'t, F> {
             let file = format!("stockroom-fuzz-{name}-{}", file_name(&input));
             let file = self.failures.join(file);
             fs::write(&file, &input).unwrap();
-            println!(
-                "{name} failed after {took:?} on {}; once mended copy it to tests/it/fuzz/corpus/{name}",
-                file.display()
-            );
+            let file = file.display();
+            println!("{name} failed after {took:?} on {file}");
+            println!("once it is mended copy that file to tests/it/fuzz/corpus/{name}");
             match done {
                 Err(panic) => resume_unwind(panic),
                 Ok(()) => panic!("{name} took {took:?}"),

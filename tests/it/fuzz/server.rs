@@ -1,5 +1,5 @@
-//! Calls of every method with messages that may be anything, to a whole server: each is answered, with
-//! an effect or with a documented refusal, and the ledger adds up afterwards.
+//! Calls of every method with messages that may be anything, to a whole server: each is answered,
+//! with an effect or with a documented refusal, and the ledger adds up afterwards.
 #![expect(clippy::disallowed_types, reason = "looks at statuses as a client does")]
 
 mod documented;
@@ -106,8 +106,9 @@ fn server() {
     });
 }
 
-/// The calls of one input, one after the other: field 1 of it, again and again. Of each field 1 is the
-/// number of the method, 2 the message, and 3 a time limit, with which it is sent as a browser would.
+/// The calls of one input, one after the other: field 1 of it, again and again. Of each field 1 is
+/// the number of the method, 2 the message, and 3 a time limit, with which it is sent as a browser
+/// would.
 async fn session(
     server: &Server,
     methods: &[Method],

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::harness::{
     holds::hold,
-    movements::{adjust, correction, count, linked_return, put_request, receipt, sale},
+    movements::{adjust, at, correction, count, linked_return, put_request, receipt, sale},
     reservations::{basket, collection, create, line, pick, seconds},
 };
 
@@ -148,6 +148,12 @@ fn facts() -> Vec<Movement> {
         Movement { group: "g".to_owned(), ..receipt("$k10", "b", "y", 1) },
         sale("$k11", "nowhere", "x", 1),
         Movement { occurred_at: Some(Timestamp::default()), ..sale("$k12", "a", "x", 1) },
+        Movement {
+            occurred_at: Some(at("2025-06-01T00:00:00Z")),
+            expected_at: Some(at("2100-01-01T00:00:00Z")),
+            utc_offset_minutes: 60,
+            ..of(2, "$k13")
+        },
     ]
 }
 
@@ -177,6 +183,7 @@ fn questions() -> Vec<(&'static str, Vec<u8>)> {
         location_ids: vec![location_id.clone()],
         channel_id: "web".to_owned(),
         min_token: "$t".to_owned(),
+        max_staleness: seconds(1),
         ..CheckAvailabilityRequest::default()
     };
     let explain = ExplainAvailabilityRequest {
@@ -184,14 +191,25 @@ fn questions() -> Vec<(&'static str, Vec<u8>)> {
         location_id: location_id.clone(),
         sku: sku.clone(),
     };
-    let at = GetPositionRequest { token: "$t".to_owned(), ..at(&position) };
-    let entries = ListEntriesRequest { location_id: location_id.clone(), ..Default::default() };
+    let seen = GetPositionRequest { token: "$t".to_owned(), ..now_of(&position) };
+    let then = GetPositionRequest {
+        as_of: Some(at("2025-06-01T00:00:00Z")),
+        token: String::new(),
+        ..seen.clone()
+    };
+    let entries = ListEntriesRequest {
+        location_id: location_id.clone(),
+        effective_from: Some(at("2025-06-01T00:00:00Z")),
+        effective_until: Some(at("2100-01-01T00:00:00Z")),
+        ..ListEntriesRequest::default()
+    };
     let order_ref = "order".to_owned();
     let list = ListReservationsRequest { order_ref, page_size: 2, ..Default::default() };
     vec![
         ("CheckAvailability", bytes(check)),
         ("ExplainAvailability", bytes(explain)),
-        ("GetPosition", bytes(at)),
+        ("GetPosition", bytes(seen)),
+        ("GetPosition", bytes(then)),
         (
             "BatchGetPositions",
             bytes(BatchGetPositionsRequest { positions: vec![position], ..Default::default() }),
@@ -202,7 +220,7 @@ fn questions() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-fn at(position: &PositionRef) -> GetPositionRequest {
+fn now_of(position: &PositionRef) -> GetPositionRequest {
     GetPositionRequest {
         location_id: position.location_id.clone(),
         sku: position.sku.clone(),
