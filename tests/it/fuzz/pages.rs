@@ -6,8 +6,8 @@ use std::future::Future;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use stockroom::api::proto::{
-    GetPositionRequest, ListChannelsRequest, ListEntriesRequest, ListItemsRequest,
-    ListLocationsRequest, ListRejectedMovementsRequest, ListReservationsRequest,
+    CheckAvailabilityRequest, GetPositionRequest, ListChannelsRequest, ListEntriesRequest,
+    ListItemsRequest, ListLocationsRequest, ListRejectedMovementsRequest, ListReservationsRequest,
 };
 use tokio::runtime::Builder;
 use tonic::{Code, Status};
@@ -17,6 +17,7 @@ use super::{
     runner::{Target, fuzz},
 };
 use crate::harness::{
+    availability::check,
     errors::explained,
     movements::{receipt, sale},
     reservations::{create, line},
@@ -123,7 +124,7 @@ fn pages() {
         lists.push(rows);
     }
     let target =
-        Target { name: "pages", seeds, words: &["\n", "0", "/"], message: false, floor: 40 };
+        Target { name: "pages", seeds, words: &["\n", "0", "/"], message: false, floor: 50 };
     fuzz(target, |input, seen| {
         let [list, size, said @ ..] = input else { return };
         // Now and then what is no base64 at all.
@@ -132,8 +133,13 @@ fn pages() {
             _ => URL_SAFE_NO_PAD.encode(said),
         };
         if list % (LISTS + 1) == LISTS {
-            let answer = runtime.block_on(position(token));
-            judge_token(answer.map(|_| ()), seen);
+            let answer = runtime.block_on(position(token.clone()));
+            judge_token("then", answer.map(|_| ()), seen);
+            let question =
+                CheckAvailabilityRequest { min_token: token, ..check("shop-0", "item-0") };
+            let answer = runtime.block_on(server.check(question));
+            let answer = answer.map(|told| assert_eq!(told.available, 4));
+            judge_token("since", answer, seen);
             return;
         }
         let (list, page_size) = (list % (LISTS + 1), i32::from(size % 15));
@@ -143,12 +149,12 @@ fn pages() {
     runtime.block_on(server.stop());
 }
 
-fn judge_token(answer: Result<(), Status>, seen: &mut Behaviours) {
+fn judge_token(what: &str, answer: Result<(), Status>, seen: &mut Behaviours) {
     match answer {
-        Ok(()) => seen.saw("a position"),
+        Ok(()) => seen.saw(format!("{what}: a position")),
         Err(status) => {
             explained(&status, Code::InvalidArgument, "TOKEN_INVALID");
-            seen.saw("no token");
+            seen.saw(format!("{what}: no token"));
         }
     }
 }

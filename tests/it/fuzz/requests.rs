@@ -133,7 +133,7 @@ fn seeds() -> Vec<Vec<u8>> {
 #[test]
 fn requests() {
     let target =
-        Target { name: "requests", seeds: seeds(), words: &WORDS, message: true, floor: 230 };
+        Target { name: "requests", seeds: seeds(), words: &WORDS, message: true, floor: 240 };
     fuzz(target, |input, seen| {
         let shape = fields::parse(input);
         for (name, again) in REQUESTS {

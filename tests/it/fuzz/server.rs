@@ -90,7 +90,7 @@ fn server() {
         seeds: seeds::seeds(&methods),
         words: &seeds::WORDS,
         message: true,
-        floor: 130,
+        floor: 160,
     };
     fuzz(target, |input, seen| {
         number += 1;
