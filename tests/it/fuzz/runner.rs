@@ -19,10 +19,12 @@ use crate::harness::seed::seed;
 /// How long a target runs where nobody says.
 const SECONDS_DEFAULT: u64 = 2;
 /// An input that takes longer than this is a defect of its own.
-const INPUT_MAX: Duration = Duration::from_secs(10);
+const INPUT_MAX: Duration = Duration::from_secs(30);
 /// Inputs that are mutated further.
 const POOL_MAX: usize = 4_000;
-/// Inputs that are kept of one target.
+/// The names of inputs on which a target once failed begin so; these are kept for ever.
+const DEFECT: &str = "defect-";
+/// Other inputs that are kept of one target.
 const CORPUS_FILES_MAX: usize = 100;
 
 /// What is fed, and with what.
@@ -103,12 +105,12 @@ impl<'t, F: FnMut(&[u8], &mut Behaviours)> Session<'t, F> {
         let took = begun.elapsed();
         if done.is_err() || took > INPUT_MAX {
             let name = self.target.name;
-            let file = format!("stockroom-fuzz-{name}-{}", file_name(&input));
-            let file = self.failures.join(file);
+            let kept = format!("{DEFECT}{}", file_name(&input));
+            let file = self.failures.join(format!("stockroom-fuzz-{name}-{kept}"));
             fs::write(&file, &input).unwrap();
             let file = file.display();
             println!("{name} failed after {took:?} on {file}");
-            println!("once it is mended copy that file to tests/it/fuzz/corpus/{name}");
+            println!("once it is mended keep that file as tests/it/fuzz/corpus/{name}/{kept}");
             match done {
                 Err(panic) => resume_unwind(panic),
                 Ok(()) => panic!("{name} took {took:?}"),
@@ -127,7 +129,10 @@ impl<'t, F: FnMut(&[u8], &mut Behaviours)> Session<'t, F> {
         let folder = folder(self.target.name);
         fs::create_dir_all(&folder).unwrap();
         for file in fs::read_dir(&folder).unwrap() {
-            fs::remove_file(file.unwrap().path()).unwrap();
+            let file = file.unwrap();
+            if !file.file_name().to_string_lossy().starts_with(DEFECT) {
+                fs::remove_file(file.path()).unwrap();
+            }
         }
         // Each time the input that shows most of what is still missing for its length.
         let mut missing = self.seen;

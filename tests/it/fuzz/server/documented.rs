@@ -9,8 +9,8 @@ use tonic_types::StatusExt as _;
 
 use crate::harness::errors::explained;
 
-/// None of these may ever come of what a caller sends: defects, and troubles of the databases.
-const NEVER: [&str; 4] = ["INTERNAL", "TRANSPORT", "LEDGER_UNAVAILABLE", "OUTCOME_UNKNOWN"];
+/// Neither may ever come of what a caller sends: these are defects.
+const NEVER: [&str; 2] = ["INTERNAL", "TRANSPORT"];
 
 /// Reasons, and the codes that each comes with.
 pub struct Documented(BTreeMap<String, BTreeSet<String>>);
