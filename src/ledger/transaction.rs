@@ -62,7 +62,9 @@ impl Ledger {
         let left = Ledger::lock_wait_until(deadline).saturating_duration_since(Instant::now());
         let locks = match partitions {
             _ if on(Mutant::NoHeadLock) => Vec::new(),
-            [first, rest @ ..] if on(Mutant::HeadsLockedInAnyOrder) && random().is_multiple_of(2) => {
+            [first, rest @ ..]
+                if on(Mutant::HeadsLockedInAnyOrder) && random().is_multiple_of(2) =>
+            {
                 [rest, &[*first]].concat()
             }
             ascending => ascending.to_vec(),

@@ -1,7 +1,10 @@
 //! The refusals that `docs/errors.md` knows.
 #![expect(clippy::disallowed_types, reason = "looks at statuses as a client does")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 use stockroom::api::proto::MovementError;
 use tonic::{Code, Status};
@@ -36,12 +39,14 @@ impl Documented {
         let reason = info.unwrap_or_else(|| panic!("no ErrorInfo: {status:?}")).reason;
         let metadata = explained(status, status.code(), &reason);
         self.judge_reason(&reason, status.code());
+        judge_message(status.message(), &metadata);
         format!("{reason} {}", metadata.get("field").cloned().unwrap_or_default())
     }
 
     /// The same of one line of several.
     pub fn judge_line(&self, error: &MovementError) {
         self.judge_reason(&error.reason, Code::from(error.code));
+        judge_message(&error.message, &error.metadata);
     }
 
     fn judge_reason(&self, reason: &str, code: Code) {
@@ -50,4 +55,12 @@ impl Documented {
         let code = format!("{code:?}").to_uppercase();
         assert!(codes.contains(&code), "{reason} comes with {code}, documented is {codes:?}");
     }
+}
+
+/// What a message quotes is in the metadata too, for those who do not read messages.
+fn judge_message(message: &str, metadata: &HashMap<String, String>) {
+    let mut values: Vec<_> = metadata.values().map(|value| format!("{value:?}")).collect();
+    values.sort_by_key(|value| Reverse(value.len()));
+    let rest = values.iter().fold(message.to_owned(), |rest, value| rest.replace(value, ""));
+    assert!(!rest.contains('"'), "{message} quotes what is not in {metadata:?}");
 }
