@@ -93,8 +93,8 @@ pub async fn allow_connections(url: &str, connections: u32) -> anyhow::Result<()
     Ok(())
 }
 
-/// Makes the database for the baselines, with the schema of the ledger and the opening stock of every
-/// position. Returns its URL.
+/// Makes the database for the baselines, with the schema of the ledger and the opening stock of
+/// every position. Returns its URL.
 ///
 /// # Errors
 /// PostgreSQL refuses.

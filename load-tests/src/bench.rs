@@ -1,8 +1,8 @@
 //! `bench`: runs the comparisons one after the other, each of which takes its own turns, and writes
 //! `docs/benchmarks.md` from what they say.
 //!
-//! Every part is a program of its own: its result is kept in a file, so that one that failed can be run
-//! again alone, and the document is made of all that are there.
+//! Every part is a program of its own: its result is kept in a file, so that one that failed can be
+//! run again alone, and the document is made of all that are there.
 
 mod template;
 
@@ -73,7 +73,8 @@ struct Part {
 /// Runs the parts, keeps their results and writes the document.
 ///
 /// # Errors
-/// A part is unknown or has failed; the others are run all the same, and the document stays as it is.
+/// A part is unknown or has failed; the others are run all the same, and the document stays as it
+/// is.
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let parts = read(&args.sections)?;
     let chosen = chosen(&parts, &args.parts)?;

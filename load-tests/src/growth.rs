@@ -1,5 +1,5 @@
-//! `growth`: the same load on a small and on a large ledger in turns, and how long a first load and a
-//! rebuild of Redis take.
+//! `growth`: the same load on a small and on a large ledger in turns, and how long a first load and
+//! a rebuild of Redis take.
 //!
 //! Both servers run side by side, so that whatever else the machine does meets both.
 #![expect(clippy::disallowed_types, reason = "lets PostgreSQL settle after a bulk load")]

@@ -1,5 +1,5 @@
-//! The closed loop asks how much is possible: each client calls again as soon as it was answered, so a
-//! slow server is asked less. [`crate::open`] asks how long callers wait.
+//! The closed loop asks how much is possible: each client calls again as soon as it was answered,
+//! so a slow server is asked less. [`crate::open`] asks how long callers wait.
 
 use std::{
     future::Future,
@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 
 use crate::latency::Latency;
 
-/// Calls of one client in one closed loop, so that no stretch outgrows the stock that it is laid out
-/// for.
+/// Calls of one client in one closed loop, so that no stretch outgrows the stock that it is laid
+/// out for.
 const CALLS_MAX: u64 = 200_000;
 
 /// Somebody who calls again and again.
@@ -37,7 +37,8 @@ impl Outcome {
     }
 }
 
-/// Lets every client call as fast as it is answered for `lasting`, or a bounded number of times. Gives them back with the outcome.
+/// Lets every client call as fast as it is answered for `lasting`, or a bounded number of times.
+/// Gives them back with the outcome.
 ///
 /// # Errors
 /// The first call that fails ends it.

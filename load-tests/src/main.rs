@@ -1,8 +1,9 @@
 //! Loads for Stockroom, and what they must end in. The last line on standard output is one JSON
 //! object.
 //!
-//! `load` and `open` are the two kinds of load, `scenario` runs files of mixed ones, `server` starts what
-//! is loaded, `sales` says with what, and `baseline`, `naive` and `bare` are what it is measured against.
+//! `load` and `open` are the two kinds of load, `scenario` runs files of mixed ones, `server`
+//! starts what is loaded, `sales` says with what, and `baseline`, `naive` and `bare` are what it is
+//! measured against.
 mod bare;
 mod baseline;
 mod bench;
@@ -52,7 +53,8 @@ enum Command {
     Expect(expect::ExpectArgs),
     /// Movements a second through SyncMovements, against the same rows by bulk SQL.
     Ingest(ingest::IngestArgs),
-    /// Single sales of one hot item a second from 64 tills, against 64 connections that lock its row.
+    /// Single sales of one hot item a second from 64 tills, against 64 connections that lock its
+    /// row.
     Single(single::SingleArgs),
     /// Reads of availability a second, against a bare server that answers a constant.
     Read(read::ReadArgs),

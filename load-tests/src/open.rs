@@ -1,6 +1,6 @@
 //! The open loop: calls arrive on a schedule of their own, whatever the server does, and are timed
-//! from the moment at which they were due, so that what queues behind a stall is counted as slow (no
-//! coordinated omission). Arrivals are let go in ticks of a millisecond; that counts, too.
+//! from the moment at which they were due, so that what queues behind a stall is counted as slow
+//! (no coordinated omission). Arrivals are let go in ticks of a millisecond; that counts, too.
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -1,8 +1,8 @@
-//! `overload`: what is left of throughput when more is asked than a server can do, how fast it turns
-//! away what it cannot, and how soon all is well afterwards.
+//! `overload`: what is left of throughput when more is asked than a server can do, how fast it
+//! turns away what it cannot, and how soon all is well afterwards.
 //!
-//! The load shares the machine with the server: to ask ten times as much as it can do, a request must
-//! cost the server much more than the load, so each reserves a basket of many lines.
+//! The load shares the machine with the server: to ask ten times as much as it can do, a request
+//! must cost the server much more than the load, so each reserves a basket of many lines.
 #![expect(clippy::disallowed_types, reason = "calls carry deadlines, and answers codes")]
 
 use std::{
@@ -66,7 +66,8 @@ pub struct OverloadArgs {
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=200))]
     lines: u32,
     /// What an answer may take, in milliseconds.
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(10..=60_000))]
+    #[arg(long, default_value_t = 1_000,
+        value_parser = clap::value_parser!(u32).range(10..=60_000))]
     deadline_ms: u32,
     /// Reservations a second that the server can do, instead of measuring it.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]

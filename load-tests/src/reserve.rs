@@ -1,5 +1,5 @@
-//! `reserve`: reservations and holds of one unit each from many clients at once, against the naive way
-//! on the same PostgreSQL and against a bare server that answers a constant of the same shape.
+//! `reserve`: reservations and holds of one unit each from many clients at once, against the naive
+//! way on the same PostgreSQL and against a bare server that answers a constant of the same shape.
 
 pub mod shopper;
 

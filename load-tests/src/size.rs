@@ -169,7 +169,8 @@ async fn sizes(server: &Server) -> anyhow::Result<Sizes> {
          where relname = any ($1) and relkind = 'r'
          union all
          select i.relname::text, pg_relation_size(i.oid)
-         from pg_index x join pg_class i on i.oid = x.indexrelid join pg_class t on t.oid = x.indrelid
+         from pg_index x join pg_class i on i.oid = x.indexrelid
+             join pg_class t on t.oid = x.indrelid
          where t.relname = any ($1)",
     )
     .bind(tables)

@@ -29,8 +29,8 @@ const EPOCH_SHIFT: i64 = 946_684_800_000_000;
 /// What of an entry is written.
 const ENTRY_COLUMNS: &str = "partition, seq, quantity, sellable_after, reserved_change,
     reserved_after, occurred_at, effective_at, recorded_at, checksum, fingerprint, location, item,
-    source, channel, kind, legs, from_state, to_state, flags, utc_offset_minutes, document_line, key,
-    document";
+    source, channel, kind, legs, from_state, to_state, flags, utc_offset_minutes, document_line,
+    key, document";
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +62,8 @@ impl Bulk {
         Ok(Bulk { connections, partitions: partitions.to_vec(), heads })
     }
 
-    /// Writes sales over `connections` connections, each with partitions of its own, and says how long
-    /// that took; sorting the sales into transactions beforehand is not counted.
+    /// Writes sales over `connections` connections, each with partitions of its own, and says how
+    /// long that took; sorting the sales into transactions beforehand is not counted.
     ///
     /// # Errors
     /// A statement fails.
@@ -159,7 +159,8 @@ impl Rows {
         .execute(&mut *transaction)
         .await?;
         let moved = sqlx::query(
-            "update ledger_head set seq = $3, recorded_at = now() where partition = $1 and seq = $2",
+            "update ledger_head set seq = $3, recorded_at = now()
+             where partition = $1 and seq = $2",
         )
         .bind(self.partition)
         .bind(self.head)
@@ -219,8 +220,8 @@ impl Rows {
             let at = jiff::Timestamp::from_microsecond(self.moments[row].0)?;
             writeln!(
                 entries,
-                "{partition}\t{seq}\t{quantity}\t{quantity}\t0\t0\t{at}\t{at}\t{at}\t{hash}\t{hash}\t\
-                 {location}\t{item}\t1\t1\t3\t3\t1\t6\t0\t60\t{line}\t{key}\t{document}"
+                "{partition}\t{seq}\t{quantity}\t{quantity}\t0\t0\t{at}\t{at}\t{at}\t{hash}\t\
+                 {hash}\t{location}\t{item}\t1\t1\t3\t3\t1\t6\t0\t60\t{line}\t{key}\t{document}"
             )?;
             writeln!(requests, "{partition}\t{}\t{location}\t{seq}", self.digests[row])?;
         }

@@ -1,5 +1,5 @@
-//! Fills figures into Markdown: `{{a.0.b}}` is the member `b` of the first element of the member `a` of a
-//! result.
+//! Fills figures into Markdown: `{{a.0.b}}` is the member `b` of the first element of the member
+//! `a` of a result.
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! Patterns that need Redis: a lock around SQL, and stock in Redis with a drainer behind it. And what
-//! a script costs that does as little as any of them must.
+//! Patterns that need Redis: a lock around SQL, and stock in Redis with a drainer behind it. And
+//! what a script costs that does as little as any of them must.
 #![expect(clippy::disallowed_types, reason = "a baseline speaks to both databases itself")]
 
 use std::{

@@ -165,7 +165,8 @@ impl Client for SqlClient {
     }
 }
 
-/// Reserves one unit by its row alone, which a lock elsewhere protects. Returns whether it was there.
+/// Reserves one unit by its row alone, which a lock elsewhere protects. Returns whether it was
+/// there.
 ///
 /// # Errors
 /// The database is away.

@@ -46,9 +46,10 @@ pub fn page(report: &Report) -> String {
 fn summary(out: &mut String, report: &Report) {
     let _ = write!(
         out,
-        "<p>Calls arrive on a schedule of their own for {} s, whatever is answered; times count from \
-         the moment at which a call was due.</p><table><tr><th>calls<th>due/s<th>good/s<th>p50 \
-         ms<th>p90 ms<th>p99 ms<th>p99.9 ms<th>max ms<th>refused<th>turned away<th>other losses",
+        "<p>Calls arrive on a schedule of their own for {} s, whatever is answered; times count \
+         from the moment at which a call was due.</p><table><tr><th>calls<th>due/s<th>good/s\
+         <th>p50 ms<th>p90 ms<th>p99 ms<th>p99.9 ms<th>max ms<th>refused<th>turned away\
+         <th>other losses",
         number(report.seconds)
     );
     for flow in &report.flows {

@@ -1,5 +1,5 @@
-//! Scenarios as files: TOML, in `load-tests/scenarios`. Whatever a run could not keep is refused when
-//! the file is read.
+//! Scenarios as files: TOML, in `load-tests/scenarios`. Whatever a run could not keep is refused
+//! when the file is read.
 
 use std::{fs, path::Path};
 
