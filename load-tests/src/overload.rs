@@ -45,6 +45,8 @@ const CONNECTIONS: usize = 64;
 const SPARE: Duration = Duration::from_secs(900);
 /// How long the whole ledger may take to be worked out again.
 const VERIFY_MAX: Duration = Duration::from_secs(600);
+/// How long clients wait that only ask for more once they are answered.
+const PATIENCE: Duration = Duration::from_secs(60);
 const RESERVATION_SECONDS: i64 = 86_400;
 /// What of the capacity is asked afterwards.
 const AFTERWARDS: f64 = 0.5;
@@ -130,15 +132,16 @@ async fn measure(server: &Server, args: &OverloadArgs) -> anyhow::Result<Report>
     for _ in 0..CONNECTIONS {
         channels.push(server.connect().await?);
     }
-    let basket = |name| Basket {
+    let basket = |name, deadline| Basket {
         name,
         channels: channels.clone(),
         lines: args.lines as usize,
-        deadline: Duration::from_millis(args.deadline_ms.into()),
+        deadline,
         granted: AtomicI64::new(0),
         unknown: AtomicI64::new(0),
     };
-    let closed = Arc::new(basket("capacity"));
+    let closed = Arc::new(basket("capacity", PATIENCE));
+    let deadline = Duration::from_millis(args.deadline_ms.into());
     let capacity = match args.capacity {
         Some(capacity) => f64::from(capacity),
         None => capacity(&closed, processes, args.seconds).await?,
@@ -147,7 +150,7 @@ async fn measure(server: &Server, args: &OverloadArgs) -> anyhow::Result<Report>
     let mut baskets = vec![closed];
     let mut overloads = Vec::new();
     for (name, factor, goodput_min) in [("twice", 2.0, 0.9), ("tenfold", 10.0, 0.8)] {
-        let basket = Arc::new(basket(name));
+        let basket = Arc::new(basket(name, deadline));
         let asked = (capacity, factor, args.seconds);
         overloads.push(overload(&basket, processes, asked, goodput_min).await?);
         baskets.push(basket);
