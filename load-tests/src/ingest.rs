@@ -33,8 +33,6 @@ const SOURCES: usize = 8;
 pub const MESSAGE_LINES: usize = 1_000;
 /// Messages of a stream without an answer.
 const WINDOW: usize = 8;
-/// Lines of the first round, from whose rate the others are sized.
-const WARM_UP_LINES: usize = 100_000;
 /// More than everything but the measured stretches takes.
 const SPARE: Duration = Duration::from_secs(240);
 
@@ -47,6 +45,10 @@ pub struct IngestArgs {
     /// Rounds; the medians count.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
     rounds: u32,
+    /// Lines of the first round, from whose rate the others are sized.
+    #[arg(long, default_value_t = 100_000,
+        value_parser = clap::value_parser!(u32).range(1_000..=1_000_000))]
+    warm_up_lines: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -76,9 +78,10 @@ async fn measure(server: &Server, args: &IngestArgs) -> anyhow::Result<Report> {
     let mut ours = Ours::start(server).await?;
     let raw_url = baseline::prepare(&server.database_url, &ours.partitions).await?;
     let mut bulk = Bulk::connect(&raw_url, &ours.partitions).await?;
-    let first = ours.stretch(WARM_UP_LINES).await?;
+    let warm_up_lines = args.warm_up_lines as usize;
+    let first = ours.stretch(warm_up_lines).await?;
     let mut raw = Raw::default();
-    raw.stretch(&mut bulk, WARM_UP_LINES, 1, How::Insert).await?;
+    raw.stretch(&mut bulk, warm_up_lines, 1, How::Insert).await?;
     let lines = (first.lines_per_s * f64::from(args.seconds)) as usize;
     let mut stretches = Vec::new();
     let mut rates = [Vec::new(), Vec::new(), Vec::new()];

@@ -53,12 +53,10 @@ struct Report {
     /// The rows alone, without what finds them.
     redis_row_bytes_per_position: f64,
     redis_bytes_max: f64,
-    /// Of a sale: its entry, its key, and all their indexes.
+    /// Of the first receipts and the sales: entry, key, and all their indexes.
     postgres_bytes_per_entry: f64,
-    /// The same for the first receipt of each position.
-    postgres_bytes_per_receipt: f64,
     postgres_bytes_max: f64,
-    /// Of each table and index, for a sale.
+    /// Of each table and index of these.
     postgres_parts: BTreeMap<String, f64>,
     /// Besides, the balances of a position, which sales write anew.
     postgres_bytes_per_position: f64,
@@ -82,8 +80,7 @@ pub fn run(args: &SizeArgs) -> anyhow::Result<()> {
 async fn measure(server: &Server, args: &SizeArgs) -> anyhow::Result<Report> {
     let SizeArgs { positions, entries } = *args;
     sales::open_empty_shops(&server.connect().await?).await?;
-    let (redis_empty, empty) =
-        (raw_redis::data_bytes(&server.redis_url).await?, sizes(server).await?);
+    let redis_empty = raw_redis::data_bytes(&server.redis_url).await?;
     let took = fill::receive(server, 0..positions).await?;
     eprintln!("{positions} positions in {:.1} s", took.as_secs_f64());
     fill::wait_until_in_redis(server, positions).await?;
@@ -99,10 +96,8 @@ async fn measure(server: &Server, args: &SizeArgs) -> anyhow::Result<Report> {
     let reserved = sizes(server).await?;
     let ledger = ["ledger_entry", "request"];
     let promise = ["ledger_entry", "request", "reservation", "reservation_line"];
-    let parts = sold.parts.iter().map(|(name, bytes)| {
-        let before = received.parts.get(name).copied().unwrap_or(0);
-        (name.clone(), per(bytes - before, entries))
-    });
+    let lines = positions + entries;
+    let parts = sold.parts.iter().map(|(name, bytes)| (name.clone(), per(*bytes, lines)));
     let parts = parts.filter(|(name, _)| ledger.iter().any(|table| name.starts_with(table)));
     Ok(Report {
         positions,
@@ -110,8 +105,7 @@ async fn measure(server: &Server, args: &SizeArgs) -> anyhow::Result<Report> {
         redis_bytes_per_position: per(redis_full as i64 - redis_empty as i64, positions),
         redis_row_bytes_per_position: per(row_bytes as i64, positions),
         redis_bytes_max: 40.0,
-        postgres_bytes_per_entry: per(sold.of(&ledger) - received.of(&ledger), entries),
-        postgres_bytes_per_receipt: per(received.of(&ledger) - empty.of(&ledger), positions),
+        postgres_bytes_per_entry: per(sold.of(&ledger), lines),
         postgres_bytes_max: 250.0,
         postgres_parts: parts.collect(),
         postgres_bytes_per_position: per(received.of(&["position"]), positions),
