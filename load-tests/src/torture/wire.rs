@@ -169,7 +169,10 @@ impl Wire {
         match step {
             "cancel" => call!(cancel_reservation, of!(CancelReservationRequest)),
             "collect" => call!(collect_reservation, of!(CollectReservationRequest)),
-            "pay" => call!(confirm_reservation_payment, of!(ConfirmReservationPaymentRequest)),
+            "pay" => {
+                let request = ConfirmReservationPaymentRequest { request_id, reservation_id };
+                call!(confirm_reservation_payment, request)
+            }
             "start" => call!(start_picking, of!(StartPickingRequest)),
             "ready" => call!(mark_ready, of!(MarkReadyRequest)),
             "shelve" => call!(return_to_shelf, of!(ReturnToShelfRequest)),
