@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test run fuzz load bench bench-ingest bench-single bench-read bench-reserve \
-	bench-patterns bench-size bench-growth bench-overload torture check-history sqlx
+	bench-patterns bench-size bench-growth bench-overload simulate mutants torture check-history sqlx
 
 help: ## list what there is
 	@grep -E '^[a-z-]+: ## ' $(MAKEFILE_LIST) | sed 's/: ## /\t/' | expand -t 16
@@ -47,6 +47,12 @@ bench-growth: ## the same load on 10 thousand and 10 million positions, 1 and 20
 
 bench-overload: ## what is left of throughput at 2 and 10 times the capacity
 	@scripts/bench.sh overload
+
+simulate: ## the code that decides over simulated databases, clients and clocks (SEEDS=n, SEED=first)
+	@SEEDS=$(SEEDS) SEED=$(SEED) scripts/simulate.sh $(if $(TRACE),--trace)
+
+mutants: ## show that each deliberate defect is found (MUTANT=name: one of them)
+	@scripts/simulate.sh mutants $(MUTANT)
 
 torture: ## break everything under load and check the history (DURATION=seconds, SEED=n)
 	@scripts/bench.sh torture --duration $(or $(DURATION),60) --seed $(or $(SEED),1)

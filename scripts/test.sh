@@ -58,9 +58,12 @@ trap 'rm -f "$log"' EXIT
 part formatting cargo fmt --all --check
 part contract buf lint
 part lints cargo clippy --workspace --all-targets -- -D warnings
+part "lints, sim" cargo clippy --features simulation --lib --test simulation -- -D warnings
 part documents env RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace
 part supply cargo deny --log-level error check bans licenses sources
 part tests run_tests
 part 'no redis' run_without_redis
+part simulation scripts/simulate.sh
+part mutants scripts/simulate.sh mutants
 report
 total

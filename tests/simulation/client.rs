@@ -21,10 +21,29 @@ use crate::{
 /// What some client has, which any client may go on with.
 #[derive(Debug, Default)]
 pub struct Known {
-    holds: Vec<(HoldId, &'static str, Vec<(String, i64)>)>,
+    holds: Vec<KnownHold>,
     reservations: Vec<ReservationId>,
-    facts: Vec<(String, String, &'static str, String, i64)>,
-    shipped: Vec<(String, String, &'static str, String, i64)>,
+    facts: Vec<KnownFact>,
+    /// What is on its way, with where it goes.
+    shipped: Vec<KnownFact>,
+}
+
+/// A hold that was granted.
+#[derive(Clone, Debug)]
+struct KnownHold {
+    id: HoldId,
+    location_id: String,
+    lines: Vec<(String, i64)>,
+}
+
+/// A fact that was recorded.
+#[derive(Clone, Debug)]
+struct KnownFact {
+    source: String,
+    key: String,
+    location_id: String,
+    sku: String,
+    quantity: i64,
 }
 
 /// What clients do.
@@ -87,19 +106,19 @@ impl Client {
         match self.world().below(facts + 81) {
             0..18 => Some(What::Hold(self.promise())),
             18..32 => Some(What::Reserve(self.promise())),
-            32..44 => self.from_hold(),
+            32..44 => self.converted_hold(),
             44..48 => Some(What::ReserveAll(self.basket())),
             48..60 => self.change(),
             60..64 => {
-                let (id, ..) = self.some_hold()?;
+                let KnownHold { id, .. } = self.some_hold()?;
                 Some(What::ReleaseHold(id))
             }
             64..70 => {
-                let (id, ..) = self.some_hold()?;
+                let KnownHold { id, .. } = self.some_hold()?;
                 Some(What::ExtendHold(id, self.world().between(1..6) * SECOND))
             }
             70..75 => {
-                let (id, location_id, _) = self.some_hold()?;
+                let KnownHold { id, location_id, .. } = self.some_hold()?;
                 let promise = self.promise();
                 Some(What::ReplaceHold(id, NewPromise { location_id, ..promise }))
             }
@@ -170,15 +189,14 @@ impl Client {
         vec![whole(first), whole(second)]
     }
 
-    fn some_hold(&self) -> Option<(HoldId, String, Vec<(String, i64)>)> {
+    fn some_hold(&self) -> Option<KnownHold> {
         let known = lock(&self.known);
         let at = usize::try_from(self.world().below(known.holds.len().max(1) as u64)).ok()?;
-        let (id, location_id, lines) = known.holds.get(at)?;
-        Some((*id, (*location_id).to_owned(), lines.clone()))
+        known.holds.get(at).cloned()
     }
 
-    fn from_hold(&self) -> Option<What> {
-        let (id, location_id, lines) = self.some_hold()?;
+    fn converted_hold(&self) -> Option<What> {
+        let KnownHold { id, location_id, lines } = self.some_hold()?;
         // Without lines: those of the hold.
         let lines = if self.world().happens(500) { Vec::new() } else { lines };
         let promise = self.promise();
@@ -246,7 +264,7 @@ impl Client {
                 one(Draft { sku, ..self.fact(Kind::Receipt, key) })
             }
             36..38 => {
-                let (id, location_id, lines) = self.some_hold()?;
+                let KnownHold { id, location_id, lines } = self.some_hold()?;
                 let (sku, quantity) = lines.first()?.clone();
                 let fact = self.fact(Kind::Sale, key);
                 one(Draft { hold_id: id.to_string(), location_id, sku, quantity, ..fact })
@@ -266,7 +284,7 @@ impl Client {
     }
 
     fn about(&self, key: &str, kind: Kind) -> Option<What> {
-        let (source, original, location_id, sku, quantity) = {
+        let KnownFact { source, key: original, location_id, sku, quantity } = {
             let known = lock(&self.known);
             let at = usize::try_from(self.world().below(known.facts.len().max(1) as u64)).ok()?;
             known.facts.get(at)?.clone()
@@ -275,7 +293,7 @@ impl Client {
         Some(What::Record(vec![Draft {
             key: key.to_owned(),
             kind: kind as i32,
-            location_id: location_id.to_owned(),
+            location_id,
             sku,
             quantity,
             original: Some((source, original)),
@@ -285,11 +303,11 @@ impl Client {
     }
 
     fn receive(&self, key: &str) -> Option<What> {
-        let (_, _, location_id, sku, quantity) = lock(&self.known).shipped.pop()?;
+        let KnownFact { location_id, sku, quantity, .. } = lock(&self.known).shipped.pop()?;
         Some(What::Record(vec![Draft {
             key: key.to_owned(),
             kind: Kind::TransferReceive as i32,
-            location_id: location_id.to_owned(),
+            location_id,
             sku,
             quantity,
             ..Draft::default()
@@ -300,21 +318,26 @@ impl Client {
         let known = &mut *lock(&self.known);
         for Call { heard, what, .. } in calls {
             match (what, heard) {
-                (What::Hold(promise), Heard::Held { id, .. }) => {
-                    let location = LOCATIONS.iter().find(|(name, _)| *name == promise.location_id);
-                    let (location_id, _) = location.expect("a location of the stage");
-                    known.holds.push((*id, location_id, promise.lines.clone()));
-                }
+                (What::Hold(promise), Heard::Held { id, .. }) => known.holds.push(KnownHold {
+                    id: *id,
+                    location_id: promise.location_id.clone(),
+                    lines: promise.lines.clone(),
+                }),
                 (_, Heard::Stepped(reservations)) => {
                     let open = reservations.iter().filter(|made| made.state == State::Reserved);
                     known.reservations.extend(open.map(|made| made.id));
                 }
                 (What::Record(drafts), Heard::Recorded(_)) => {
                     for draft in drafts {
-                        let at = |id: &str| LOCATIONS.iter().find(|(name, _)| *name == id);
-                        let told = |id: &str| {
-                            let (source, key) = (self.name.clone(), draft.key.clone());
-                            Some((source, key, at(id)?.0, draft.sku.clone(), draft.quantity))
+                        let told = |location_id: &String| {
+                            let known = KnownFact {
+                                source: self.name.clone(),
+                                key: draft.key.clone(),
+                                location_id: location_id.clone(),
+                                sku: draft.sku.clone(),
+                                quantity: draft.quantity,
+                            };
+                            Some(known).filter(|known| !known.location_id.is_empty())
                         };
                         known.shipped.extend(told(&draft.to_location_id));
                         known.facts.extend(told(&draft.location_id));

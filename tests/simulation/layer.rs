@@ -389,6 +389,7 @@ fn sum(lines: &[(i32, i64)]) -> [i64; ITEMS as usize] {
     units
 }
 
+/// The end of the tick in which something ends that a call takes in a moment.
 fn tick_after(now: Timestamp, span: Micros) -> Timestamp {
-    Timestamp((now.0 + span).div_euclid(TICK) * TICK)
+    Timestamp(((now.0 + span).div_euclid(TICK) + 1) * TICK)
 }
