@@ -76,11 +76,14 @@ pub struct TortureArgs {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=8))]
     servers: u64,
     /// Clients
-    #[arg(long, default_value_t = 192, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     clients: u32,
     /// Calls a second of all clients together, while they are answered at once
-    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
+    /// Lets new sources and items appear all the time
+    #[arg(long)]
+    newcomers: bool,
     /// Faults that may happen, by name; `none`: none. Default: all
     #[arg(long, value_delimiter = ',')]
     faults: Vec<String>,
@@ -285,6 +288,7 @@ impl Load {
             tally: Arc::clone(&tally),
             stop: Arc::clone(&stop),
             apart: Duration::from_secs(1) * args.clients / args.rate,
+            newcomers: args.newcomers,
         };
         let mut opening = Client::new(u32::MAX, common.clone());
         for location in 0..client::LOCATIONS {

@@ -35,6 +35,8 @@ const ATTEMPTS_MAX: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(20);
 /// What a client remembers to go on with.
 const OWNED_MAX: usize = 8;
+/// Keys under which a newcomer reports before the next one comes.
+const RENAMED_EVERY: u64 = 5;
 /// How late something is reported at most.
 const LATE_MAX: Micros = 20_000_000;
 /// How long holds last, in seconds.
@@ -53,6 +55,7 @@ pub(super) struct Client {
     reservations: VecDeque<String>,
     token: (Token, String),
     due: Interval,
+    newcomers: bool,
 }
 
 /// What all clients share.
@@ -67,11 +70,13 @@ pub(super) struct Common {
     pub stop: Arc<AtomicBool>,
     /// Between two calls of a client, retries aside.
     pub apart: Duration,
+    /// Whether new sources and items appear all the time.
+    pub newcomers: bool,
 }
 
 impl Client {
     pub(super) fn new(number: u32, common: Common) -> Client {
-        let Common { seed, wires, recorder, tally, stop, apart } = common;
+        let Common { seed, wires, recorder, tally, stop, apart, newcomers } = common;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(u64::from(number) + 1);
         let server = number as usize % wires.len().max(1);
@@ -92,6 +97,7 @@ impl Client {
             reservations,
             token,
             due,
+            newcomers,
         }
     }
 
@@ -209,7 +215,10 @@ impl Client {
                 key: self.key(),
                 kind: kind as i32,
                 location: location.clone(),
-                sku: self.sku(),
+                sku: match kind {
+                    MovementKind::Receipt if self.newcomers => format!("new-{}", self.key()),
+                    _ => self.sku(),
+                },
                 quantity: match kind {
                     MovementKind::Receipt => self.rng.random_range(1..=8),
                     MovementKind::Count => self.rng.random_range(20..=OPENING_UNITS),
@@ -269,7 +278,7 @@ impl Client {
     /// Asks until it knows the answer, at another server each time, or gives up.
     async fn ask(&mut self, asked: Asked) -> Answered {
         let with = With {
-            source: format!("till-{}", self.number),
+            source: self.source(),
             location: self.location(),
             skus: (0..3).map(|_| self.sku()).collect(),
             token: self.token.1.clone(),
@@ -313,6 +322,11 @@ impl Client {
         });
         let lines = lines.collect();
         Promise { location: self.location(), lines }
+    }
+
+    fn source(&self) -> String {
+        let renamed = if self.newcomers { self.asked / RENAMED_EVERY } else { 0 };
+        format!("till-{}-{renamed}", self.number)
     }
 
     fn key(&mut self) -> String {
