@@ -4,10 +4,10 @@
 //! matched with entries by their keys, and reads and refusals are held against the states that the
 //! ledger went through. But for sorting by time, everything takes time linear in the history.
 //!
-//! A check is one-sided where a history cannot tell: it never calls right what is certainly wrong at
-//! the moment that the history shows, and where the answer hangs on what nobody recorded (which
-//! moment a batch was committed at, whether a hold that was left open was taken) it assumes whatever
-//! excuses the service. What is not judged at all is counted, with the reason.
+//! A check is one-sided where a history cannot tell: it never calls right what is certainly wrong
+//! at the moment that the history shows, and where the answer hangs on what nobody recorded (which
+//! moment a batch was committed at, whether a hold that was left open was taken) it assumes
+//! whatever excuses the service. What is not judged at all is counted, with the reason.
 
 mod acks;
 mod claims;

@@ -1,5 +1,5 @@
-//! A history: what clients asked and were answered on one clock, the faults meanwhile, and the ledger
-//! as it was at the end. One JSON object a line, which `check` reads.
+//! A history: what clients asked and were answered on one clock, the faults meanwhile, and the
+//! ledger as it was at the end. One JSON object a line, which `check` reads.
 
 pub mod call;
 pub mod dump;
@@ -60,7 +60,8 @@ pub enum Record {
 pub struct Run {
     /// What its schedule and its clients follow.
     pub seed: u64,
-    /// When its clock stood at zero, in microseconds since 1970: the ledger's times are of that kind.
+    /// When its clock stood at zero, in microseconds since 1970: the ledger's times are of that
+    /// kind.
     pub began_at_us: i64,
 }
 
@@ -99,8 +100,8 @@ pub enum Effect {
 pub struct Healing {
     /// From the end of the last fault until Redis was what the ledger says; none: it never was.
     pub equal_after_us: Option<Micros>,
-    /// From the end of the last fault until as much was acknowledged as before the first one; none: it
-    /// never was.
+    /// From the end of the last fault until as much was acknowledged as before the first one; none:
+    /// it never was.
     pub goodput_after_us: Option<Micros>,
     /// Acknowledged a second before the first fault.
     pub before_per_s: f64,

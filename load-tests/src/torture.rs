@@ -1,6 +1,6 @@
-//! Torture: several servers on one PostgreSQL and one Redis, clients that try again until they know,
-//! and a supervisor that breaks everything by a schedule that a seed decides. At the end everything
-//! has to heal, and the history of all calls is checked.
+//! Torture: several servers on one PostgreSQL and one Redis, clients that try again until they
+//! know, and a supervisor that breaks everything by a schedule that a seed decides. At the end
+//! everything has to heal, and the history of all calls is checked.
 
 mod client;
 mod heal;
@@ -79,7 +79,7 @@ pub struct TortureArgs {
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     clients: u32,
     /// Calls a second of all clients together, while they are answered at once
-    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(1..=99_999))]
     rate: u32,
     /// Lets new sources and items appear all the time
     #[arg(long)]

@@ -49,7 +49,8 @@ fn judge_expiry(index: &Index<'_>, entry: &Entry, verdicts: &mut Verdicts) {
     });
 }
 
-/// Whether a reservation may go from one state to another; 0: it is made. A step may leave its state.
+/// Whether a reservation may go from one state to another; 0: it is made. A step may leave its
+/// state.
 fn is_legal(from: i16, to: i16) -> bool {
     match from {
         0 => matches!(to, RESERVED | HELD),

@@ -37,7 +37,7 @@ pub(super) fn judge(index: &Index<'_>, operations: &[Operation<'_>], verdicts: &
                 let (given_us, seq, other) = newest;
                 let given = seconds(given_us);
                 format!(
-                    "key {key:?}: {} although asked at {start}, after {other:?} was {seq} at {given}",
+                    "key {key:?}: {} although asked at {start}; {other:?} was {seq} at {given}",
                     effect.seqs.0
                 )
             });

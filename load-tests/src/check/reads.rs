@@ -1,4 +1,5 @@
-//! I9 and I10: every read is a state of the ledger, covers its token, never goes back, and is fresh.
+//! I9 and I10: every read is a state of the ledger, covers its token, never goes back, and is
+//! fresh.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,5 @@
-//! Small histories by hand: a clean one, and for each invariant some that violate it and nothing else.
+//! Small histories by hand: a clean one, and for each invariant some that violate it and nothing
+//! else.
 
 mod scene;
 

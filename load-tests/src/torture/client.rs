@@ -107,7 +107,7 @@ impl Client {
             match self.rng.random_range(0..100) {
                 0..36 => self.read().await,
                 36..54 => self.hold().await,
-                54..69 => self.reserve(String::new()).await,
+                54..69 => self.reserve().await,
                 69 => self.basket().await,
                 70..87 => self.step().await,
                 87..99 => self.report().await,
@@ -155,8 +155,9 @@ impl Client {
         }
     }
 
-    async fn reserve(&mut self, hold: String) {
-        let asked = Asked::Reserve { key: self.key(), promise: self.promise(), hold };
+    async fn reserve(&mut self) {
+        let (promise, hold) = (self.promise(), String::new());
+        let asked = Asked::Reserve { key: self.key(), promise, hold };
         self.keep(asked).await;
     }
 
@@ -173,7 +174,7 @@ impl Client {
     /// The next step of something that it reserved.
     async fn step(&mut self) {
         let Some(reservation) = self.reservations.pop_front() else {
-            return self.reserve(String::new()).await;
+            return self.reserve().await;
         };
         let steps = [
             "cancel", "cancel", "collect", "collect", "extend", "pay", "start", "ready", "shelve",

@@ -41,7 +41,8 @@ impl Stores {
         Ok(Stores { ledger, availability })
     }
 
-    /// How long it takes from now until Redis is what the ledger says; `None`: it does not get there.
+    /// How long it takes from now until Redis is what the ledger says; `None`: it does not get
+    /// there.
     pub(super) async fn equal_after(&self) -> anyhow::Result<(Option<Duration>, String)> {
         let began = Instant::now();
         loop {

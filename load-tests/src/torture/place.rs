@@ -15,7 +15,8 @@ use tokio::{process::Command, time::timeout};
 
 use super::volume::Volume;
 
-/// Below the ports that the system gives to others, so that nobody takes one while its owner is down.
+/// Below the ports that the system gives to others, so that nobody takes one while its owner is
+/// down.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
 /// Where distributions keep the programs of PostgreSQL's server.
 const POSTGRES_FOLDERS: &str = "/usr/lib/postgresql";

@@ -245,8 +245,8 @@ impl Instance {
         self.child.as_ref().and_then(Child::id).context("PostgreSQL does not run")
     }
 
-    /// At once, without a checkpoint. Its parent process passes it on, so that none of its processes
-    /// is left.
+    /// At once, without a checkpoint. Its parent process passes it on, so that none of its
+    /// processes is left.
     async fn kill(&mut self) -> anyhow::Result<()> {
         signal(self.pid()?, "QUIT").await?;
         let mut child = self.child.take().context("PostgreSQL does not run")?;

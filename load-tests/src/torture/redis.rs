@@ -82,7 +82,8 @@ impl Redis {
         Ok(())
     }
 
-    /// The primary dies and the replica takes over, without what had not reached it; where it is now.
+    /// The primary dies and the replica takes over, without what had not reached it; where it is
+    /// now.
     pub(super) async fn fail_over(&mut self) -> anyhow::Result<SocketAddr> {
         let replica = self.replica.take().context("there is no replica")?;
         self.primary.child.kill().await?;
