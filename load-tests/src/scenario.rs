@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic::transport::Channel;
 
 use self::{
-    file::{Scenario, Stock},
+    file::Scenario,
     flow::Caller,
     schedule::{Schedule, Spacing},
 };
@@ -87,8 +87,7 @@ fn path_of(scenario: &str) -> PathBuf {
 }
 
 async fn measure(server: &Server, name: &str, scenario: &Scenario) -> anyhow::Result<Report> {
-    let Stock { units, scarce_items, scarce_units } = scenario.stock;
-    let of_item = |item| if item < scarce_items { scarce_units } else { units };
+    let of_item = |item| scenario.stock.of(item);
     sales::open_shops_with(&server.connect().await?, of_item).await?;
     wait_until_projected(server, (0..ITEMS).map(of_item).sum::<i64>() * LOCATIONS as i64).await?;
     let mut channels = Vec::with_capacity(CONNECTIONS);
@@ -126,7 +125,7 @@ async fn measure(server: &Server, name: &str, scenario: &Scenario) -> anyhow::Re
         slot_seconds: window.slot().as_secs_f64(),
         resources: Resources::new(&samples, records.iter().map(|record| record.counts.good).sum()),
         flows: flows.collect(),
-        checks: check::check(server, &callers).await?,
+        checks: check::check(server, scenario, &callers).await?,
     })
 }
 
@@ -137,8 +136,7 @@ fn spacing(even: bool, number: u64) -> Spacing {
 fn callers(scenario: &Scenario, channels: &[Channel]) -> Vec<Arc<Caller>> {
     let flows = (0..).zip(&scenario.flows);
     let caller = |(number, spec): (u64, &file::FlowSpec)| {
-        let scarce_items = scenario.stock.scarce_items;
-        Arc::new(Caller::new(spec.clone(), number, scarce_items, channels.to_vec()))
+        Arc::new(Caller::new(scenario, spec.clone(), number, channels.to_vec()))
     };
     flows.map(caller).collect()
 }

@@ -25,7 +25,7 @@ per_s = 5.0
 deadline_ms = 60000
 [[flow]]
 name = "holds"
-does = { hold = { seconds = 60 } }
+does = { hold = { seconds = 120 } }
 per_s = 5.0
 deadline_ms = 60000
 [[flow]]
@@ -69,7 +69,7 @@ fn a_scenario_runs_is_checked_and_reported() {
     let last = String::from_utf8_lossy(&ran.stdout);
     let summary: Value = serde_json::from_str(last.lines().last().unwrap()).unwrap();
     assert_eq!(summary["scenario"], "moment");
-    assert_eq!(summary["checks"], 6);
+    assert_eq!(summary["checks"], 7);
     let flows = summary["flows"].as_object().unwrap();
     assert_eq!(flows.len(), 6);
     for (name, flow) in flows {

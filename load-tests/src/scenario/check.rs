@@ -2,13 +2,19 @@
 //! once.
 #![expect(clippy::disallowed_types, reason = "looks into the ledger itself")]
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 use anyhow::ensure;
 use serde::Serialize;
 use sqlx::{Connection as _, PgConnection};
 
-use super::flow::{Caller, Effects};
+use super::{
+    file::{Does, Scenario},
+    flow::{Caller, Effects},
+};
 use crate::{
     sales::{ITEMS, LOCATIONS},
     server::Server,
@@ -39,7 +45,7 @@ struct Answered {
 
 impl Answered {
     fn of(callers: &[&Caller]) -> Answered {
-        let sum = |counter: fn(&Effects) -> &std::sync::atomic::AtomicI64| {
+        let sum = |counter: fn(&Effects) -> &AtomicI64| {
             callers.iter().map(|caller| counter(&caller.effects).load(Ordering::Relaxed)).sum()
         };
         Answered {
@@ -101,17 +107,44 @@ impl Found {
 ///
 /// # Errors
 /// The first of them that does not hold.
-pub async fn check(server: &Server, callers: &[&Caller]) -> anyhow::Result<Vec<Check>> {
+pub async fn check(
+    server: &Server,
+    scenario: &Scenario,
+    callers: &[&Caller],
+) -> anyhow::Result<Vec<Check>> {
+    let receives = scenario.flows.iter().any(|flow| matches!(flow.does, Does::Receive { .. }));
+    let effects: Vec<_> = callers.iter().map(|caller| &caller.effects).collect();
+    // What comes in during the run is in the ledger, and judged there.
+    let most = |item| if receives { i64::MAX } else { scenario.stock.of(item) };
+    let granted = at_most(&effects, most)?;
     let answered = Answered::of(callers);
     let found = Found::read(&server.database_url).await?;
     let opening = (LOCATIONS * ITEMS) as i64;
     let mut checks = judge(answered, found, opening)?;
+    checks.push(Check {
+        holds: "holds and reservations that were granted are no more than the stock was",
+        found: format!("{granted} units"),
+    });
     let verified = server.verify(VERIFY_MAX).await?;
     checks.push(Check {
         holds: "verify works the whole ledger out again, and Redis with it, and nothing differs",
         found: format!("{} entries, {} positions", verified["entries"], verified["positions"]),
     });
     Ok(checks)
+}
+
+/// Units that were granted in all; `stock` says how many of an item each shop had.
+fn at_most(effects: &[&Effects], stock: impl Fn(usize) -> i64) -> anyhow::Result<i64> {
+    let units = |granted: &AtomicI64| granted.load(Ordering::Relaxed);
+    let mut all = 0;
+    for position in 0..LOCATIONS * ITEMS {
+        let of = |effects: &&Effects| effects.granted.get(position).map(units);
+        let granted: i64 = effects.iter().filter_map(of).sum();
+        let (shop, item, most) = (position / ITEMS, position % ITEMS, stock(position % ITEMS));
+        ensure!(granted <= most, "{granted} of {most} were granted: shop {shop}, item {item}");
+        all += granted;
+    }
+    Ok(all)
 }
 
 fn judge(answered: Answered, found: Found, opening: i64) -> anyhow::Result<Vec<Check>> {
@@ -171,6 +204,22 @@ mod tests {
         for found in wrong {
             judge(ANSWERED, found, 100).unwrap_err();
         }
+    }
+
+    #[test]
+    fn no_more_is_granted_of_a_position_than_there_was() {
+        let effects = |position: usize, units: i64| {
+            let mut granted: Vec<_> = (0..LOCATIONS * ITEMS).map(|_| AtomicI64::new(0)).collect();
+            *granted[position].get_mut() = units;
+            Effects { granted, ..Effects::default() }
+        };
+        let (last, other) = (LOCATIONS * ITEMS - 1, ITEMS - 1);
+        let all = [effects(last, 3), effects(last, 4), effects(other, 9)];
+        let all: Vec<_> = all.iter().collect();
+        let stock = |of_last| move |item| if item == ITEMS - 1 { of_last } else { 0 };
+        assert_eq!(at_most(&all, stock(9)).unwrap(), 16);
+        assert!(at_most(&all, stock(8)).unwrap_err().to_string().starts_with("9 of 8"));
+        assert!(at_most(&all[..2], stock(6)).unwrap_err().to_string().contains("shop 15"));
     }
 
     #[test]

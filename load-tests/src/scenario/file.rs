@@ -57,6 +57,13 @@ pub struct Stock {
     pub scarce_units: i64,
 }
 
+impl Stock {
+    /// Units of an item in each shop.
+    pub fn of(&self, item: usize) -> i64 {
+        if item < self.scarce_items { self.scarce_units } else { self.units }
+    }
+}
+
 /// A time in which rates are what they are times a factor.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

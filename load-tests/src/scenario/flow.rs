@@ -20,7 +20,7 @@ use stockroom::api::proto::{
 };
 use tonic::{Code, Request, Status, transport::Channel};
 
-use super::file::{Choice, Does, FlowSpec};
+use super::file::{Choice, Does, FlowSpec, Scenario};
 use crate::{
     open::{Answer, Work},
     sales::{self, CHANNEL, ITEMS, LOCATIONS, Sale},
@@ -28,6 +28,8 @@ use crate::{
 
 /// What a refusal for lack of stock names.
 const REFUSED: &[u8] = b"INSUFFICIENT_STOCK";
+/// From the last call of a run until what it was granted is no longer looked at.
+const END_SECONDS: f64 = 60.0;
 /// Longer than any run.
 const RESERVATION_SECONDS: i64 = 86_400;
 /// Every sixteenth line of a warehouse is written off.
@@ -42,6 +44,8 @@ pub struct Caller {
     scarce_items: usize,
     channels: Vec<Channel>,
     seed: u64,
+    /// Whether what is granted is still promised at the end of the run.
+    outlasts: bool,
     /// What they have come to.
     pub effects: Effects,
 }
@@ -49,6 +53,9 @@ pub struct Caller {
 /// What the answers said, the warm-up included.
 #[derive(Debug, Default)]
 pub struct Effects {
+    /// Units held or reserved of each position, shop by shop, that are still promised at the end of
+    /// the run.
+    pub granted: Vec<AtomicI64>,
     /// Units reserved.
     pub reserved: AtomicI64,
     /// Holds taken in memory.
@@ -76,10 +83,17 @@ fn add(counter: &AtomicI64, count: usize) {
 }
 
 impl Caller {
-    /// Calls of flow `number` over these connections, in turns.
-    pub fn new(spec: FlowSpec, number: u64, scarce_items: usize, channels: Vec<Channel>) -> Caller {
-        let seed = number << 32;
-        Caller { spec, scarce_items, channels, seed, effects: Effects::default() }
+    /// Calls of flow `number` of a scenario over these connections, in turns.
+    pub fn new(scenario: &Scenario, spec: FlowSpec, number: u64, channels: Vec<Channel>) -> Caller {
+        let (seed, scarce_items) = (number << 32, scenario.stock.scarce_items);
+        let lasting = scenario.warm_up_seconds + scenario.seconds() + END_SECONDS;
+        let outlasts = match spec.does {
+            Does::Hold { seconds } => f64::from(seconds) > lasting,
+            _ => true,
+        };
+        let granted = (0..LOCATIONS * ITEMS).map(|_| AtomicI64::new(0)).collect();
+        let effects = Effects { granted, ..Effects::default() };
+        Caller { spec, scarce_items, channels, seed, outlasts, effects }
     }
 
     /// A request that the server is to give up at the deadline.
@@ -105,9 +119,17 @@ impl Caller {
         }
     }
 
-    fn line(&self, rng: &mut ChaCha8Rng) -> (String, Vec<Line>) {
-        let location_id = sales::location_id(rng.random_range(0..LOCATIONS));
-        (location_id, vec![Line { sku: sales::sku(self.item(rng)), quantity: 1 }])
+    /// One unit of an item in a shop, and the index of that position.
+    fn line(&self, rng: &mut ChaCha8Rng) -> (usize, String, Vec<Line>) {
+        let (location, item) = (rng.random_range(0..LOCATIONS), self.item(rng));
+        let line = Line { sku: sales::sku(item), quantity: 1 };
+        (location * ITEMS + item, sales::location_id(location), vec![line])
+    }
+
+    fn grant(&self, position: usize, units: i64) {
+        if let Some(granted) = self.effects.granted.get(position).filter(|_| self.outlasts) {
+            granted.fetch_add(units, Ordering::Relaxed);
+        }
     }
 
     fn key(&self, number: u64) -> String {
@@ -137,7 +159,7 @@ impl Caller {
     }
 
     async fn hold(&self, number: u64, seconds: u32) -> Result<(), Status> {
-        let (location_id, lines) = self.line(&mut self.rng(number));
+        let (position, location_id, lines) = self.line(&mut self.rng(number));
         let request = HoldStockRequest {
             request_id: self.key(number),
             channel_id: CHANNEL.to_owned(),
@@ -148,6 +170,7 @@ impl Caller {
         };
         let mut client = ReservationServiceClient::new(self.channel(number));
         let answer = client.hold_stock(self.request(request)).await?.into_inner();
+        self.grant(position, 1);
         match answer.durability() {
             Durability::Memory => add(&self.effects.held, 1),
             _ => add(&self.effects.held_in_ledger, 1),
@@ -156,7 +179,7 @@ impl Caller {
     }
 
     async fn reserve(&self, number: u64) -> Result<(), Status> {
-        let (location_id, lines) = self.line(&mut self.rng(number));
+        let (position, location_id, lines) = self.line(&mut self.rng(number));
         let request = CreateReservationRequest {
             request_id: self.key(number),
             channel_id: CHANNEL.to_owned(),
@@ -169,6 +192,7 @@ impl Caller {
         let answer = client.create_reservation(self.request(request)).await?.into_inner();
         let lines = answer.reservation.map(|reservation| reservation.lines).unwrap_or_default();
         let units: i64 = lines.iter().map(|line| line.quantity).sum();
+        self.grant(position, units);
         self.effects.reserved.fetch_add(units, Ordering::Relaxed);
         (units == 1).then_some(()).ok_or_else(|| Status::unknown("not one unit was reserved"))
     }
