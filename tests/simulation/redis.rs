@@ -201,7 +201,10 @@ impl Redis {
                 let now_us = self.world.redis_now().0;
                 let done = state.scripts.run(&mut state.keyspace, now_us, name, keys, arguments);
                 self.watch(state, name, done.as_ref());
-                self.world.note(|| format!("redis {} {done:?}", texts[1]));
+                match &done {
+                    Ok(Reply::Text(answer)) => self.world.note_answer(&texts[1], answer),
+                    other => self.world.note(|| format!("redis {} {other:?}", texts[1])),
+                }
                 match done {
                     Ok(reply) => Ok(value(reply)),
                     Err(what) => {

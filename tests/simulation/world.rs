@@ -134,6 +134,18 @@ impl World {
         }
     }
 
+    /// Adds an answer of many bytes to the trace.
+    pub fn note_answer(&self, of: &str, answer: &[u8]) {
+        if lock(&self.trace).prints {
+            return self.note(|| format!("{of} {}", answer.escape_ascii()));
+        }
+        let at = self.now().0 - BEGIN.0;
+        let mut trace = lock(&self.trace);
+        trace.events += 1;
+        trace.hasher.write_i64(at);
+        trace.hasher.write(answer);
+    }
+
     /// How much happened, and what, as one number.
     pub fn digest(&self) -> (u64, u64) {
         let trace = lock(&self.trace);

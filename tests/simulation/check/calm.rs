@@ -15,6 +15,7 @@ use stockroom::{
 
 use crate::{
     call::{Call, Heard, What},
+    redis::Held,
     stage::{Stage, place},
 };
 
@@ -26,6 +27,7 @@ const BOUND: Micros = SECOND / 4;
 const TICK: Micros = 100_000;
 
 pub fn check(stage: &Stage, calls: &[Call]) {
+    let held_since = stage.redis.held_since();
     for call in calls {
         if matches!(call.heard, Heard::Nothing) || call.ended.0 - call.started.0 > ANSWERED_WITHIN {
             stage.world.violated(format!("nothing is wrong, and yet it took long: {call:?}"));
@@ -39,7 +41,7 @@ pub fn check(stage: &Stage, calls: &[Call]) {
             Some(id) if promise.lines.is_empty() && is_live(id, call, calls) => {
                 stage.world.violated(format!("a hold was not kept: {call:?}"));
             }
-            None if !is_justified(stage, promise, call) => {
+            None if !is_justified(stage, &held_since, promise, call) => {
                 stage.world.violated(format!("there was enough: {call:?}"));
             }
             // What it asks for beyond its hold, or instead of it, is judged where it has none.
@@ -69,42 +71,47 @@ fn is_live(id: HoldId, call: &Call, calls: &[Call]) -> bool {
 }
 
 /// Whether there was any moment at which what is wanted was not there.
-fn is_justified(stage: &Stage, promise: &NewPromise, call: &Call) -> bool {
+fn is_justified(stage: &Stage, held_since: &[Held], promise: &NewPromise, call: &Call) -> bool {
     let mut wanted: BTreeMap<&str, i64> = BTreeMap::new();
     for (sku, units) in &promise.lines {
         *wanted.entry(sku).or_default() += units;
     }
     let place = place(&promise.location_id);
     let from = Timestamp(call.started.0 - BOUND);
-    let moments = moments(stage, place, from, call.ended);
+    let moments = moments(stage, held_since, place, from, call.ended);
     let mut is_short = wanted.into_iter().map(|(sku, units)| {
         let Some(key) = stage.postgres.key(place, sku) else { return true };
-        moments.iter().any(|at| free(stage, key, *at) < units)
+        moments.iter().any(|at| free(stage, held_since, key, *at) < units)
     });
     if promise.per_line { is_short.all(|short| short) } else { is_short.any(|short| short) }
 }
 
 /// The beginning of a span, and whenever something changed in it.
-fn moments(stage: &Stage, place: Place, from: Timestamp, until: Timestamp) -> Vec<Timestamp> {
+fn moments(
+    stage: &Stage,
+    held_since: &[Held],
+    place: Place,
+    from: Timestamp,
+    until: Timestamp,
+) -> Vec<Timestamp> {
     let mut moments = vec![from];
     stage.postgres.look(|tables| {
         let here = tables.balances.iter().filter(|stood| stood.key.place == place);
         moments.extend(here.map(|stood| stood.since));
     });
-    moments.extend(stage.redis.held_since().iter().map(|(since, ..)| *since));
+    moments.extend(held_since.iter().map(|(since, ..)| *since));
     moments.retain(|at| (from..=until).contains(at));
     moments
 }
 
 /// What was there at a moment, and neither promised nor held.
-fn free(stage: &Stage, key: PositionKey, at: Timestamp) -> i64 {
+fn free(stage: &Stage, held_since: &[Held], key: PositionKey, at: Timestamp) -> i64 {
     let stood = stage.postgres.look(|tables| {
         let mut before = tables.balances.iter().rev();
         let before = before.find(|stood| stood.key == key && stood.since <= at);
         before.map_or(0, |stood| stood.sellable - stood.reserved)
     });
     let tag = format!("{{p{}}}:tick_units", key.place.partition.0);
-    let held_since = stage.redis.held_since();
     let mut before = held_since.iter().rev();
     let held = before.find(|(since, of, _)| *since <= at && of.ends_with(tag.as_bytes()));
     let position = format!("{}:{}:", key.place.location.0, key.item.0);

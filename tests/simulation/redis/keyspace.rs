@@ -83,18 +83,21 @@ impl Keyspace {
 
     fn on_sorted(&mut self, name: &str, key: &[u8], rest: &[Bytes]) -> Done {
         let members = self.sorted.entry(key.to_vec()).or_default();
+        match (name, rest) {
+            ("ZADD", [score, member]) => {
+                let new = members.insert(member.clone(), number(score)?).is_none();
+                return Ok(Reply::Int(i64::from(new)));
+            }
+            ("ZREM", gone) => {
+                let gone = gone.iter().filter_map(|member| members.remove(member)).count();
+                return Ok(Reply::Int(gone as i64));
+            }
+            _ => {}
+        }
         let mut ordered: Vec<_> =
             members.iter().map(|(member, score)| (*score, member.clone())).collect();
         ordered.sort();
         match (name, rest) {
-            ("ZADD", [score, member]) => {
-                let new = members.insert(member.clone(), number(score)?).is_none();
-                Ok(Reply::Int(i64::from(new)))
-            }
-            ("ZREM", gone) => {
-                let gone = gone.iter().filter_map(|member| members.remove(member)).count();
-                Ok(Reply::Int(gone as i64))
-            }
             ("ZSCORE", [member]) => Ok(members
                 .get(member)
                 .map_or(Reply::Nil, |score| Reply::Text(score.to_string().into_bytes()))),
