@@ -1,7 +1,7 @@
 //! The domain, pure: what may be recorded and what it does to stock.
 //!
-//! No IO, no clock, no randomness, no async; imports nothing else of this crate. Read [`kind`],
-//! [`draft`] and [`movement`] (what is reported), [`entry`] (what the ledger keeps), [`position`]
+//! No IO, no clock, no randomness, no async; imports nothing else of this crate but `mutants`. Read
+//! [`kind`], [`draft`] and [`movement`] (what is reported), [`entry`] (what the ledger keeps), [`position`]
 //! (what they add up to, and the fold that lets counts and late facts meet), [`refusal`] (every reason
 //! for a no, in order of precedence), then [`machine`], which decides. [`calendar`], [`distance`],
 //! [`policy`] and [`channel_policy`] say when, where and how much may be promised.

@@ -56,7 +56,11 @@ pub async fn redis(stage: &Arc<Stage>) -> Option<String> {
         Err(fault) => return Some(fault.chain()),
     };
     for (partition, state) in PARTITIONS.iter().zip(states) {
-        let head = stage.postgres.look(|tables| tables.heads[partition]);
+        let (head, timeline) =
+            stage.postgres.look(|tables| (tables.heads[partition], tables.timeline));
+        if head.timeline != timeline {
+            return Some(format!("{head:?} and nobody has noticed timeline {timeline}"));
+        }
         let there = state.view.checkpoint.map(|at| (at.epoch, at.seq));
         if there != Some((head.epoch, head.seq)) || state.rebuild.is_some() {
             return Some(format!("{head:?} and Redis stands at {there:?}, {:?}", state.rebuild));

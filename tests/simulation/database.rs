@@ -42,6 +42,8 @@ struct State {
     /// Transactions, and the server whose they are.
     open: BTreeMap<u64, u64>,
     locks: BTreeMap<Partition, u64>,
+    /// What transactions wait for.
+    waits: BTreeMap<u64, Partition>,
     last: u64,
     away_until: Option<Instant>,
 }
@@ -60,6 +62,7 @@ impl Postgres {
             items: Vec::new(),
             open: BTreeMap::new(),
             locks: BTreeMap::new(),
+            waits: BTreeMap::new(),
             last: 0,
             away_until: None,
         };
@@ -76,6 +79,7 @@ impl Postgres {
         let state = &mut *lock(&self.state);
         state.open.clear();
         state.locks.clear();
+        state.waits.clear();
         state.away_until = Some(Instant::now() + away);
         self.released.notify_waiters();
     }
@@ -113,6 +117,7 @@ impl Postgres {
     fn close(&self, id: u64) {
         let state = &mut *lock(&self.state);
         state.open.remove(&id);
+        state.waits.remove(&id);
         state.locks.retain(|_, of| *of != id);
         self.released.notify_waiters();
     }
@@ -147,6 +152,23 @@ impl Postgres {
                 items.push(sku.clone());
             }
         }
+    }
+}
+
+impl State {
+    /// Waits for a lock; true: for ever, as its owner waits for this transaction.
+    fn wait(&mut self, id: u64, partition: Partition) -> bool {
+        self.waits.insert(id, partition);
+        let mut next = partition;
+        for _ in 0..self.waits.len() {
+            let Some(owner) = self.locks.get(&next) else { return false };
+            let Some(behind) = self.waits.get(owner) else { return false };
+            if *owner == id {
+                return true;
+            }
+            next = *behind;
+        }
+        false
     }
 }
 

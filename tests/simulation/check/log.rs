@@ -146,10 +146,6 @@ fn epochs(tables: &Tables, found: &mut Vec<String>) {
     if let Some(twice) = kept.find(|name| lost.contains(name)) {
         found.push(format!("{twice:?} was lost, and is the name of something else"));
     }
-    let behind = tables.heads.values().find(|head| head.timeline != tables.timeline);
-    if let Some(head) = behind {
-        found.push(format!("{head:?} and the timeline is {}", tables.timeline));
-    }
 }
 
 /// Both halves of a transfer are there.

@@ -72,7 +72,12 @@ impl OpenTransaction {
                     return Err(unavailable("lock a head"));
                 }
                 if *state.locks.entry(partition).or_insert(self.id) == self.id {
+                    state.waits.remove(&self.id);
                     return Ok(());
+                }
+                if state.wait(self.id, partition) {
+                    let world = &self.database.server.world;
+                    world.violated("two transactions wait for each other".to_owned());
                 }
             }
             self.database.server.world.reach("lock wait");
