@@ -152,6 +152,8 @@ impl Writer {
     /// The database is away, or was not prepared.
     pub async fn start(ledger: Ledger, availability: Availability) -> Result<Writer, Fault> {
         let partitions = ledger.partitions().await?.iter().copied();
+        // So that it is known in which epoch names are looked up from now on.
+        ledger.heads().await?;
         let stores = Stores::new(ledger.clone(), availability.clone());
         let lane = |partition| (partition, Lane::start(stores.clone(), partition));
         Ok(Writer {
@@ -180,6 +182,7 @@ impl Writer {
     /// As [`Writer::record`].
     pub async fn submit(&self, report: Report) -> Result<Pending, Failure> {
         let deadline = report.deadline;
+        let names = self.names();
         let resolved = self.resolve(report).await.map_err(|fault| Failure::of(&fault, false))?;
         let parts = split(resolved.commands);
         let mut pending =
@@ -187,10 +190,15 @@ impl Writer {
         for split::Part { partitions, commands } in parts {
             let (lines, commands): (Vec<_>, _) = commands.into_iter().unzip();
             let (reply, answer) = oneshot::channel();
-            self.enqueue(partitions, Job { commands, deadline, reply }).await?;
+            self.enqueue(partitions, Job { commands, names, deadline, reply }).await?;
             pending.parts.push(Part { lines: lines.concat(), answer });
         }
         Ok(pending)
+    }
+
+    /// The epoch in which names are looked up now; to be asked for before any is.
+    fn names(&self) -> i64 {
+        self.stores.ledger.directory().epoch()
     }
 
     /// What pickup codes are made with.

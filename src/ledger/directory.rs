@@ -2,6 +2,9 @@
 //!
 //! An unknown name is looked up before it is said to be unknown, so a new row works on every server
 //! at once. What changed elsewhere is found by its revision.
+//!
+//! A fail-over may lose names together with the tail of the ledger, and give their numbers to others.
+//! So everything is forgotten with an epoch, and whoever goes by a number says in which epoch it was read.
 
 mod known;
 
@@ -58,6 +61,27 @@ impl Directory {
     #[cfg(feature = "simulation")]
     pub(crate) fn learn_items(&self, items: Vec<(String, KnownItem)>) {
         items.into_iter().for_each(|(sku, item)| self.learn_item(&sku, item));
+    }
+
+    /// The epoch in which everything that is known was read; 0: before any was heard of.
+    pub fn epoch(&self) -> i64 {
+        self.known().epoch
+    }
+
+    /// The ledger was seen in this epoch: what was read in an earlier one is forgotten.
+    pub(crate) fn enter(&self, epoch: i64) {
+        if epoch <= self.epoch() {
+            return;
+        }
+        let mut known = self.known_mut();
+        if epoch <= known.epoch {
+            return;
+        }
+        if known.epoch != 0 {
+            tracing::warn!(epoch, "names are looked up anew");
+            known.forget();
+        }
+        known.epoch = epoch;
     }
 
     /// What is known, for as long as the guard lives; not to be held across a wait.

@@ -23,6 +23,7 @@ impl Ledger {
         let connect = Fault::doing("connect to move the epoch");
         let mut connection = self.writers.acquire().await.map_err(connect)?;
         let epoch = begin_epoch(&mut connection, |_| true).await?.unwrap_or(0);
+        self.directory.enter(epoch);
         tracing::warn!(epoch, "the ledger begins a new epoch");
         Ok(epoch)
     }
@@ -39,6 +40,7 @@ impl Ledger {
         let lost = |locked: &[Locked]| locked.iter().any(Locked::tail_may_be_lost);
         let epoch = begin_epoch(&mut connection, lost).await?;
         if let Some(epoch) = epoch {
+            self.directory.enter(epoch);
             tracing::warn!(epoch, "the database changed: the ledger begins a new epoch");
         }
         Ok(epoch)

@@ -66,7 +66,11 @@ impl Ledger {
     /// # Errors
     /// The database is away.
     pub async fn heads(&self) -> Result<Heads, Fault> {
-        Ok(Heads::of(self.locked_heads().await?))
+        let heads = Heads::of(self.locked_heads().await?);
+        if let Some(epoch) = heads.heads.iter().map(|head| head.epoch).max() {
+            self.directory.enter(epoch);
+        }
+        Ok(heads)
     }
 
     async fn locked_heads(&self) -> Result<Vec<Locked>, Fault> {

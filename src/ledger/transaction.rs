@@ -104,6 +104,14 @@ impl Batch {
         Ok(Some(book).filter(|_| !self.heads.iter().any(Locked::tail_may_be_lost)))
     }
 
+    /// Whether the ledger is in this epoch still. What was read in another one is forgotten if not: the
+    /// numbers of the batch may belong to others.
+    pub fn is_of(&self, directory: &Directory, names: i64) -> bool {
+        let epoch = self.heads.iter().map(|locked| locked.head.epoch).max().unwrap_or(names);
+        directory.enter(epoch);
+        epoch == names
+    }
+
     /// Looks items up that were unknown when their movements were resolved; those that have a number
     /// by now are known afterwards.
     ///

@@ -64,14 +64,18 @@ enum Attempt {
     /// What it needed outside of its transaction was done: items that appear with it have their
     /// numbers, or a new epoch began.
     Again,
+    /// Its names were looked up in an epoch that has ended: their numbers may belong to others by now.
+    Stale,
 }
 
 /// Executes the same batch with the same keys until it is known to be in or out, or the deadline
-/// passes. A look-up of the keys alone would be unsafe after a lost COMMIT: it may still happen.
+/// passes. A look-up of the keys alone would be unsafe after a lost COMMIT: it may still happen. `names`
+/// is the epoch in which the names of the batch were looked up.
 pub(super) async fn execute(
     ledger: &Ledger,
     partitions: &[Partition],
     commands: &mut [Command],
+    names: i64,
     deadline: Instant,
     deciding: &mut Option<Deciding>,
 ) -> Result<Done, Failure> {
@@ -81,7 +85,8 @@ pub(super) async fn execute(
     let mut pause = PAUSE_MIN;
     loop {
         let limit = Ledger::lock_wait_until(deadline) + SILENCE_MAX;
-        let attempt = attempt(ledger, &partitions, commands, deadline, &mut planned, deciding);
+        let attempt =
+            attempt(ledger, &partitions, commands, names, deadline, &mut planned, deciding);
         let attempted = match tokio::time::timeout_at(limit, attempt).await {
             Ok(attempted) => attempted,
             Err(_) => Err(Fault::silence("execute a batch")),
@@ -98,6 +103,7 @@ pub(super) async fn execute(
                 continue;
             }
             Ok(Attempt::Again) if Instant::now() < deadline => continue,
+            Ok(Attempt::Stale) => return Err(Failure::Unavailable { outcome_unknown }),
             Ok(Attempt::Again) if outcome_unknown => {
                 return Err(Failure::Unavailable { outcome_unknown });
             }
@@ -107,7 +113,9 @@ pub(super) async fn execute(
         // Once a plan was made, a fault may have struck in COMMIT.
         outcome_unknown |= !planned.is_empty() && fault.kind == Kind::Unavailable;
         match fault.kind {
-            Kind::Poisoned => return bisect(ledger, &partitions, commands, deadline, &fault).await,
+            Kind::Poisoned => {
+                return bisect(ledger, &partitions, commands, names, deadline, &fault).await;
+            }
             Kind::Broken => return Err(Failure::of(&fault, outcome_unknown)),
             Kind::Unavailable | Kind::Contended => {
                 telemetry::batch_retried();
@@ -130,6 +138,7 @@ async fn attempt(
     ledger: &Ledger,
     partitions: &[Partition],
     commands: &mut [Command],
+    names: i64,
     deadline: Instant,
     planned: &mut Vec<Outcome>,
     deciding: &mut Option<Deciding>,
@@ -143,6 +152,10 @@ async fn attempt(
         ledger.mend_epoch().await?;
         return Ok(Attempt::Again);
     };
+    if !batch.is_of(ledger.directory(), names) {
+        batch.roll_back().await?;
+        return Ok(Attempt::Stale);
+    }
     for _ in 0..ROUNDS_MAX {
         let plan = match apply(&book, commands) {
             Ok(plan) => plan,
@@ -235,6 +248,7 @@ async fn bisect(
     ledger: &Ledger,
     partitions: &[Partition],
     commands: &mut [Command],
+    names: i64,
     deadline: Instant,
     fault: &Fault,
 ) -> Result<Done, Failure> {
@@ -245,8 +259,8 @@ async fn bisect(
         return Ok(Done { answers, ..Done::nothing() });
     }
     let (left, right) = commands.split_at_mut(commands.len() / 2);
-    let mut done = Box::pin(execute(ledger, partitions, left, deadline, &mut None)).await?;
-    let rest = Box::pin(execute(ledger, partitions, right, deadline, &mut None)).await?;
+    let mut done = Box::pin(execute(ledger, partitions, left, names, deadline, &mut None)).await?;
+    let rest = Box::pin(execute(ledger, partitions, right, names, deadline, &mut None)).await?;
     done.answers.extend(rest.answers);
     done.heads.extend(rest.heads);
     done.replicated &= rest.replicated;

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 
 use crate::{
     availability::{
-        Trust,
         fault::Fault,
         hold::{
             ExtendRequest, Extended, Hold, HoldAnswer, HoldRequest, HoldStatus, KnownHold, Released,
@@ -27,7 +26,7 @@ use crate::{
     },
     writer::{
         Failure, Writer,
-        admit::{AGE_US_MAX, CONTENDED_PAUSE},
+        admit::CONTENDED_PAUSE,
         hold::asked::Asked,
         patience::LATE_PAUSE,
         request::{Ask, Denial, NewPromise, Stepped, fingerprint_of_hold, leave_out_unheard},
@@ -53,6 +52,7 @@ impl Writer {
     /// # Errors
     /// It is refused, or nothing can be said.
     pub async fn hold(&self, ask: Ask, promise: NewPromise) -> Result<Held, Denial> {
+        let names = self.names();
         let place = self.location(&promise.location_id).await?.place;
         let channel = self.channel(&ask.channel_id).await?;
         let mut asked = Asked {
@@ -64,6 +64,7 @@ impl Writer {
             customer_ref: promise.customer_ref.clone(),
             terms: self.terms(place, channel).await?,
             fingerprint: fingerprint_of_hold(&ask, "hold", &promise),
+            names,
         };
         let unheard = leave_out_unheard(asked.per_line, &mut asked.lines);
         let held = self.hold_asked(&ask, asked).await;
@@ -103,6 +104,7 @@ impl Writer {
         promise: NewPromise,
     ) -> Result<Held, Denial> {
         self.check_hold(id)?;
+        let names = self.names();
         let channel = self.channel(&ask.channel_id).await?;
         let asked = Asked {
             id,
@@ -113,6 +115,7 @@ impl Writer {
             customer_ref: String::new(),
             terms: self.terms(id.place, channel).await?,
             fingerprint: fingerprint_of_hold(&ask, "replace_hold", &promise),
+            names,
         };
         asked.check()?;
         loop {
@@ -161,8 +164,9 @@ impl Writer {
             Ok(Extended::Finished(status)) => return Err(finished(status).into()),
             Ok(Extended::InLedger | Extended::Unknown) | Err(_) => {}
         }
+        let names = self.names();
         let terms = self.terms(id.place, None).await?;
-        self.change_hold(&ask, id, fingerprint, Change::Extend { ttl, terms }).await
+        self.change_hold(&ask, id, (fingerprint, names), Change::Extend { ttl, terms }).await
     }
 
     /// Gives a hold back. What has ended already is no error.
@@ -178,7 +182,7 @@ impl Writer {
         }
         let mut hash = StableHash::new("release_hold");
         hash.text(&id.to_string());
-        self.change_hold(&ask, id, hash.finish_i64(), Change::Release).await?;
+        self.change_hold(&ask, id, (hash.finish_i64(), self.names()), Change::Release).await?;
         Ok(())
     }
 
@@ -227,7 +231,7 @@ impl Writer {
             lines: &asked.wanted(),
             per_line: asked.per_line,
             ttl_ms: millis(asked.ttl.unwrap_or(asked.terms.policy.hold_ttl_default)),
-            trust: self.trust(),
+            trust: asked.trust(),
         };
         let answer = self.stores.availability.hold(request).await.ok()?;
         // What nobody asked for cannot have been granted: then nothing of the answer is worth anything.
@@ -242,13 +246,14 @@ impl Writer {
             lines: &asked.wanted(),
             per_line: false,
             ttl_ms: asked.ttl.map(millis),
-            trust: self.trust(),
+            trust: asked.trust(),
         };
         self.stores.availability.replace(request).await
     }
 
     async fn hold_in_ledger(&self, ask: &Ask, asked: Asked) -> Result<Held, Denial> {
         let (id, channel, fingerprint) = (asked.id, asked.channel, asked.fingerprint);
+        let names = asked.names;
         let ttl = asked.ttl.unwrap_or(asked.terms.policy.hold_ttl_default);
         let create = Create {
             lines: asked.lines,
@@ -264,14 +269,14 @@ impl Writer {
         let action = Action::Create(Box::new(create));
         let step = self.step_of(ask, id.place, fingerprint, action).await?;
         let step = Step { channel, ..step };
-        let taken = self.take(Command::Step(Box::new(step)), ask.deadline).await?;
+        let taken = self.take(Command::Step(Box::new(step)), names, ask.deadline).await?;
         Held::of(id, taken)
     }
 
     async fn replace_in_ledger(&self, ask: &Ask, asked: Asked) -> Result<Held, Denial> {
-        let Asked { id, lines, ttl, terms, fingerprint, .. } = asked;
+        let Asked { id, lines, ttl, terms, fingerprint, names, .. } = asked;
         let change = Change::Amend { lines, more: Vec::new(), ttl, terms };
-        self.change_hold(ask, id, fingerprint, change).await
+        self.change_hold(ask, id, (fingerprint, names), change).await
     }
 
     /// Changes a hold that the ledger keeps, if it does.
@@ -279,12 +284,12 @@ impl Writer {
         &self,
         ask: &Ask,
         id: HoldId,
-        fingerprint: i64,
+        (fingerprint, names): (i64, i64),
         change: Change,
     ) -> Result<Held, Denial> {
         let action = Action::Change(Target::Hold(id), change);
         let step = self.step_of(ask, id.place, fingerprint, action).await?;
-        let taken = self.take(Command::Step(Box::new(step)), ask.deadline).await?;
+        let taken = self.take(Command::Step(Box::new(step)), names, ask.deadline).await?;
         Held::of(id, taken)
     }
 
@@ -301,10 +306,6 @@ impl Writer {
             _ => None,
         };
         self.stores.patience.is_worth_waiting(partition, why)
-    }
-
-    fn trust(&self) -> Trust {
-        Trust { epoch: self.stores.epoch(), age_us_max: AGE_US_MAX }
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) struct Lane {
 #[derive(Debug)]
 pub(super) struct Job {
     pub commands: Vec<Command>,
+    /// The epoch in which their names were looked up.
+    pub names: i64,
     pub deadline: Instant,
     pub reply: oneshot::Sender<Result<Decided, Failure>>,
 }
@@ -140,7 +142,7 @@ impl Lane {
     /// Waits until everything is decided that is in the lane by now.
     pub(super) async fn drained(&self, deadline: Instant) -> Result<(), Failure> {
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Job { commands: Vec::new(), deadline, reply }).await?;
+        self.enqueue(Job { commands: Vec::new(), names: 0, deadline, reply }).await?;
         // How the batch ended that it became part of does not matter.
         let _ = answer.await;
         Ok(())
@@ -314,6 +316,17 @@ fn drop_late(batch: &mut Vec<Job>) {
     }
 }
 
+/// Answers jobs whose names were looked up in another epoch than this: they must be looked up again.
+fn leave_out_stale(jobs: Vec<Job>, names: i64) -> Vec<Job> {
+    let (fresh, stale): (Vec<_>, Vec<_>) =
+        jobs.into_iter().partition(|job| job.commands.is_empty() || job.names == names);
+    for job in stale {
+        // A caller that went away no longer wants the answer.
+        let _ = job.reply.send(Err(Failure::Unavailable { outcome_unknown: false }));
+    }
+    fresh
+}
+
 /// Executes jobs as one batch and answers them; drops `deciding` as soon as it is decided what it does.
 /// Returns what it did.
 pub(super) async fn run(
@@ -323,6 +336,8 @@ pub(super) async fn run(
     deciding: &mut Option<Deciding>,
 ) -> Vec<Effect> {
     let started = Instant::now();
+    let names = stores.ledger.directory().epoch();
+    let jobs = leave_out_stale(jobs, names);
     // The last deadline counts: a batch that is re-executed must not cost a patient caller its answer.
     let deadline = jobs.iter().map(|job| job.deadline).max().unwrap_or(started);
     let deadline = deadline.max(started + BATCH_TIME_MIN);
@@ -334,7 +349,9 @@ pub(super) async fn run(
     }
     let done = match commands.is_empty() {
         true => Ok(Done::nothing()),
-        false => execute(&stores.ledger, partitions, &mut commands, deadline, deciding).await,
+        false => {
+            execute(&stores.ledger, partitions, &mut commands, names, deadline, deciding).await
+        }
     };
     telemetry::batch_done(commands.len(), started.elapsed());
     let mut commands = commands.into_iter();

@@ -149,13 +149,14 @@ impl Writer {
     /// # Errors
     /// It is refused, or nothing can be said.
     pub async fn reserve(&self, ask: Ask, promise: NewPromise) -> Result<Stepped, Denial> {
+        let names = self.names();
         let mut steps = self.creations(&ask, std::slice::from_ref(&promise)).await?;
         let mut step = steps.pop().ok_or(Failure::Broken)?;
         let unheard = match &mut step.action {
             Action::Create(create) => leave_out_unheard(create.per_line, &mut create.lines),
             Action::Change(..) => Vec::new(),
         };
-        let taken = self.take(Command::Step(Box::new(step)), ask.deadline).await;
+        let taken = self.take(Command::Step(Box::new(step)), names, ask.deadline).await;
         taken.map_err(|denial| denial.also_short_of(unheard))
     }
 
@@ -168,8 +169,9 @@ impl Writer {
         ask: Ask,
         promises: Vec<NewPromise>,
     ) -> Result<Stepped, Denial> {
+        let names = self.names();
         let steps = self.creations(&ask, &promises).await?;
-        self.take(Command::Basket(steps), ask.deadline).await
+        self.take(Command::Basket(steps), names, ask.deadline).await
     }
 
     /// Takes a reservation a step further.
@@ -181,22 +183,25 @@ impl Writer {
         if !self.lanes.contains_key(&id.place.partition) {
             return Err(unknown().into());
         }
+        let names = self.names();
         let fingerprint = wish.fingerprint(&ask, &id);
         let change = self.wished(&id, wish).await?;
         let action = Action::Change(Target::Reservation(id), change);
         let step = self.step_of(&ask, id.place, fingerprint, action).await?;
-        self.take(Command::Step(Box::new(step)), ask.deadline).await
+        self.take(Command::Step(Box::new(step)), names, ask.deadline).await
     }
 
-    /// Gives a command its place in its lane and waits for its outcome.
+    /// Gives a command, whose names were looked up in the epoch `names`, its place in its lane and waits
+    /// for its outcome.
     pub(super) async fn take(
         &self,
         command: Command,
+        names: i64,
         deadline: Instant,
     ) -> Result<Stepped, Denial> {
         let partitions = command.places().map(|place| place.partition).collect();
         let (reply, answer) = oneshot::channel();
-        self.enqueue(partitions, Job { commands: vec![command], deadline, reply }).await?;
+        self.enqueue(partitions, Job { commands: vec![command], names, deadline, reply }).await?;
         let decided = decided(answer).await?;
         let mut reservations = Vec::with_capacity(1);
         for outcome in decided.outcomes {

@@ -111,6 +111,7 @@ fn micros(duration: Duration) -> Micros {
 impl Writer {
     /// Ends everything that is due, as far as possible in one batch.
     async fn end(&self, due: &[Due]) -> Result<(), Denial> {
+        let names = self.names();
         let caller = self.stores.ledger.directory().source(SWEEPER).await?;
         let mut commands = Vec::with_capacity(due.len());
         let mut ends = Vec::with_capacity(due.len());
@@ -128,24 +129,29 @@ impl Writer {
             let change = Change::Unanswered { elsewhere };
             let step = ending(caller, due, "unanswered", change);
             let command = Command::Step(Box::new(step));
-            match self.take(command, Instant::now() + DEADLINE_DEFAULT).await {
+            match self.take(command, names, Instant::now() + DEADLINE_DEFAULT).await {
                 // Somebody else was quicker.
                 Ok(_) | Err(Denial::Refused(_)) => {}
                 Err(denial) => return Err(denial),
             }
         }
-        self.expire(commands, &ends).await?;
+        self.expire(commands, names, &ends).await?;
         Ok(())
     }
 
-    async fn expire(&self, commands: Vec<Command>, due: &[&Due]) -> Result<(), Failure> {
+    async fn expire(
+        &self,
+        commands: Vec<Command>,
+        names: i64,
+        due: &[&Due],
+    ) -> Result<(), Failure> {
         let partitions: BTreeSet<_> = due.iter().map(|due| due.id.place.partition).collect();
         if partitions.is_empty() {
             return Ok(());
         }
         let (reply, answer) = oneshot::channel();
         let deadline = Instant::now() + DEADLINE_DEFAULT;
-        self.enqueue(partitions, Job { commands, deadline, reply }).await?;
+        self.enqueue(partitions, Job { commands, names, deadline, reply }).await?;
         let outcomes = decided(answer).await?.outcomes;
         for (due, outcome) in due.iter().zip(outcomes) {
             if let Some(Outcome::Stepped(ended)) = outcome

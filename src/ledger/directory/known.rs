@@ -27,6 +27,8 @@ pub struct Known {
     item_names: FxHashMap<ItemNo, Arc<str>>,
     sources: HashMap<Box<str>, SourceNo>,
     pub(super) revision: i64,
+    /// In which all of it was read; 0: none was heard of yet.
+    pub(super) epoch: i64,
 }
 
 /// A location as the hot path needs it.
@@ -73,6 +75,18 @@ pub struct KnownItem {
 }
 
 impl Known {
+    #[cfg(not(feature = "simulation"))]
+    pub(super) fn forget(&mut self) {
+        *self = Known::default();
+    }
+
+    /// A simulated network does not change.
+    #[cfg(feature = "simulation")]
+    pub(super) fn forget(&mut self) {
+        self.items.clear();
+        self.item_names.clear();
+    }
+
     /// Where a location's stock is.
     pub fn place(&self, location_id: &str) -> Option<Place> {
         self.locations.get(location_id).map(|location| location.place)

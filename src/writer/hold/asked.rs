@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    availability::hold::{HoldAnswer, Wanted},
+    availability::{
+        Trust,
+        hold::{HoldAnswer, Wanted},
+    },
     stock::{
         hold::HoldId,
         ids::ChannelNo,
@@ -12,7 +15,7 @@ use crate::{
         terms::Terms,
         time::Micros,
     },
-    writer::{Failure, hold::Held, request::Denial},
+    writer::{Failure, admit::AGE_US_MAX, hold::Held, request::Denial},
 };
 
 /// A hold that is asked for, with everything that both stores need.
@@ -25,9 +28,16 @@ pub(super) struct Asked {
     pub customer_ref: String,
     pub terms: Arc<Terms>,
     pub fingerprint: i64,
+    /// The epoch in which its names were looked up.
+    pub names: i64,
 }
 
 impl Asked {
+    /// Redis may judge it by positions of the epoch in which its items were looked up.
+    pub(super) fn trust(&self) -> Trust {
+        Trust { epoch: Some(self.names).filter(|epoch| *epoch > 0), age_us_max: AGE_US_MAX }
+    }
+
     pub(super) fn check(&self) -> Result<(), Refusal> {
         if self.lines.iter().any(|line| !line.stock_item) {
             return Err(Refusal::NotAStockItem);
