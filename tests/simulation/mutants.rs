@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Seeds in which a defect may show itself before it counts as a survivor.
-const SEEDS_MAX: u64 = 150;
+const SEEDS_MAX: u64 = 1_000;
 
 /// A change of the text of a script: a defect.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,9 @@
 //! The stage of a run: both databases, and servers that run the production code over them.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use jiff::tz::TimeZone;
 use stockroom::{
@@ -18,6 +21,7 @@ use stockroom::{
     },
     writer::{Writer, sweep::Sweeper},
 };
+use tokio::time::sleep;
 
 use crate::{
     database::{DatabaseLink, Postgres},
@@ -44,6 +48,8 @@ pub const SKUS: [&str; 3] = ["tea", "milk", "jam"];
 pub const CALLERS: usize = 8;
 /// Servers that run at the same time.
 pub const SERVERS: usize = 2;
+/// A server that does not reach its database tries again after this time.
+const START_PAUSE: Duration = Duration::from_millis(100);
 
 /// Both databases, and the servers.
 pub struct Stage {
@@ -119,8 +125,13 @@ impl Stage {
         let database = DatabaseLink { server: self.postgres.clone(), link: link.clone() };
         let ledger = Ledger::simulated(Arc::new(database), &self.network).expect("a sound URL");
         let availability = self.availability(link.clone());
-        let started = Writer::start(ledger.clone(), availability.clone()).await;
-        let writer = started.expect("nothing is read");
+        // The program waits for its database, too.
+        let writer = loop {
+            match Writer::start(ledger.clone(), availability.clone()).await {
+                Ok(writer) => break writer,
+                Err(_) => sleep(START_PAUSE).await,
+            }
+        };
         let feed = Feed::start(ledger, availability, writer.committed());
         let sweeper = Sweeper::start(&writer);
         Process { writer, link, _feed: feed, _sweeper: sweeper }

@@ -111,6 +111,7 @@ fn take(lua: &Lua, from: &mut &[u8]) -> Result<Value, Error> {
         0xcc => number(u8::from_be_bytes(take_bytes(from)?).into()),
         0xcd => number(u16::from_be_bytes(take_bytes(from)?).into()),
         0xce => number(u32::from_be_bytes(take_bytes(from)?).into()),
+        0xcf => Ok(Value::Number(u64::from_be_bytes(take_bytes(from)?) as f64)),
         0xd0 => number(i8::from_be_bytes(take_bytes(from)?).into()),
         0xd1 => number(i16::from_be_bytes(take_bytes(from)?).into()),
         0xd2 => number(i32::from_be_bytes(take_bytes(from)?).into()),
@@ -130,6 +131,7 @@ fn take(lua: &Lua, from: &mut &[u8]) -> Result<Value, Error> {
                 _ => take_map(lua, from, length),
             }
         }
+        negative @ 0xe0..=0xff => number(negative.cast_signed().into()),
         tag => Err(Error::runtime(format!("cannot unpack {tag:#x}"))),
     }
 }
