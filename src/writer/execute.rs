@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     ledger::{
@@ -34,9 +34,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// The machine asks for more at most this often: for originals, then for what undoing them touches,
 /// then for histories; more is a defect.
 const ROUNDS_MAX: usize = 8;
-
-/// Dropped once it is decided what a batch does.
-pub(super) type Deciding = oneshot::Sender<()>;
 
 /// What a batch became.
 #[derive(Debug)]
@@ -77,7 +74,6 @@ pub(super) async fn execute(
     commands: &mut [Command],
     names: i64,
     deadline: Instant,
-    deciding: &mut Option<Deciding>,
 ) -> Result<Done, Failure> {
     let mut partitions = partitions.to_vec();
     let mut planned = Vec::new();
@@ -85,8 +81,7 @@ pub(super) async fn execute(
     let mut pause = PAUSE_MIN;
     loop {
         let limit = Ledger::lock_wait_until(deadline) + SILENCE_MAX;
-        let attempt =
-            attempt(ledger, &partitions, commands, names, deadline, &mut planned, deciding);
+        let attempt = attempt(ledger, &partitions, commands, names, deadline, &mut planned);
         let attempted = match tokio::time::timeout_at(limit, attempt).await {
             Ok(attempted) => attempted,
             Err(_) => Err(Fault::silence("execute a batch")),
@@ -141,7 +136,6 @@ async fn attempt(
     names: i64,
     deadline: Instant,
     planned: &mut Vec<Outcome>,
-    deciding: &mut Option<Deciding>,
 ) -> Result<Attempt, Fault> {
     let mut batch = ledger.begin(partitions, deadline).await?;
     // Under the lock: what was recorded before of an item is only found by its number.
@@ -179,7 +173,6 @@ async fn attempt(
             return Ok(Attempt::Again);
         }
         *planned = first_answers(plan.outcomes.clone(), planned);
-        drop(deciding.take());
         batch.write(&plan, book.now).await?;
         // Only a COMMIT that is known makes the plan ours to take: after any other it is needed again.
         let committed = batch.commit().await?;
@@ -259,8 +252,8 @@ async fn bisect(
         return Ok(Done { answers, ..Done::nothing() });
     }
     let (left, right) = commands.split_at_mut(commands.len() / 2);
-    let mut done = Box::pin(execute(ledger, partitions, left, names, deadline, &mut None)).await?;
-    let rest = Box::pin(execute(ledger, partitions, right, names, deadline, &mut None)).await?;
+    let mut done = Box::pin(execute(ledger, partitions, left, names, deadline)).await?;
+    let rest = Box::pin(execute(ledger, partitions, right, names, deadline)).await?;
     done.answers.extend(rest.answers);
     done.heads.extend(rest.heads);
     done.replicated &= rest.replicated;

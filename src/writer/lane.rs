@@ -1,5 +1,5 @@
-//! The queue of one partition. While one batch is written and commits, the next one gathers and is
-//! admitted: nobody waits when the lane is idle, and batches grow with load.
+//! The queue of one partition. While one batch commits the next one gathers: nobody waits when the
+//! lane is idle, and batches grow with load.
 
 use std::{
     sync::{
@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, mpsc, oneshot},
-    task::{JoinError, JoinHandle},
+    task::JoinHandle,
     time::Instant,
 };
 
@@ -23,7 +23,7 @@ use crate::{
     writer::{
         Failure,
         admit::{self, Admitted, CONTENDED_PAUSE, Judgement, admit},
-        execute::{Deciding, Done, execute},
+        execute::{Done, execute},
         patience::Patience,
         settle::{Effect, settle},
     },
@@ -106,27 +106,20 @@ struct Serving {
     jobs: mpsc::Receiver<Job>,
     /// Jobs that only batches under way stand against: they are asked about again.
     contended: Vec<Job>,
-    /// The batch before the one that gathers.
-    under_way: Option<UnderWay>,
-    /// Redis is being told of the last batch that is done.
+    /// What is told of batches that nobody waits for.
     settling: Option<JoinHandle<()>>,
+    /// The last batch that claimed anything, as long as Redis was not told of it.
+    unsettled: Option<Unsettled>,
 }
 
-/// A batch that is being executed.
-struct UnderWay {
-    executing: JoinHandle<Vec<Effect>>,
-    /// Closed once it is decided what it does, or that it does nothing.
-    undecided: oneshot::Receiver<()>,
-    /// What it holds in Redis.
-    admitted: Option<Admitted>,
-}
+/// What a batch did, and what it holds in Redis.
+type Unsettled = (Option<Effect>, Option<Admitted>);
 
 impl Lane {
     pub(super) fn start(stores: Stores, partition: Partition) -> Lane {
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
-        let contended = Vec::new();
-        let (under_way, settling) = (None, None);
-        let serving = Serving { stores, partition, jobs, contended, under_way, settling };
+        let (contended, settling, unsettled) = (Vec::new(), None, None);
+        let serving = Serving { stores, partition, jobs, contended, settling, unsettled };
         tokio::spawn(serving.run());
         Lane { queue }
     }
@@ -154,80 +147,37 @@ impl Serving {
         while let Some(mut batch) = self.gather().await {
             drop_late(&mut batch);
             let admitted = self.admit(&mut batch).await;
-            // Batches are decided in the order in which they were gathered.
-            self.finish().await;
-            if !batch.is_empty() {
-                self.begin(batch, admitted);
-            } else if admitted.is_some() {
-                self.tell(None, admitted).await;
+            if batch.is_empty() && admitted.is_none() {
+                continue;
             }
-        }
-        self.finish().await;
-    }
-
-    fn begin(&mut self, batch: Vec<Job>, admitted: Option<Admitted>) {
-        let (stores, partition) = (self.stores.clone(), self.partition);
-        let (deciding, undecided) = oneshot::channel();
-        let executing =
-            tokio::spawn(
-                async move { run(&stores, &[partition], batch, &mut Some(deciding)).await },
-            );
-        self.under_way = Some(UnderWay { executing, undecided, admitted });
-    }
-
-    /// Waits for the batch under way, and begins to tell of it.
-    async fn finish(&mut self) {
-        if let Some(under_way) = &mut self.under_way {
-            let done = (&mut under_way.executing).await;
-            self.done(done).await;
-        }
-    }
-
-    async fn done(&mut self, effects: Result<Vec<Effect>, JoinError>) {
-        let admitted = self.under_way.take().and_then(|under_way| under_way.admitted);
-        // A batch that panicked says nothing: what it did, if anything, the feed finds out.
-        let effects = effects.unwrap_or_default().into_iter();
-        let effect = { effects }.find(|effect| effect.partition == self.partition);
-        self.tell(effect, admitted).await;
-    }
-
-    /// Tells Redis of a batch, beside the next one; what it cannot be told of the feed projects.
-    async fn tell(&mut self, effect: Option<Effect>, admitted: Option<Admitted>) {
-        let telling = self.settling.as_ref().is_some_and(|telling| !telling.is_finished());
-        if telling && admitted.is_none() {
-            self.stores.committed.notify_one();
-            return;
-        }
-        self.told().await;
-        let (stores, partition) = (self.stores.clone(), self.partition);
-        self.settling = Some(tokio::spawn(async move {
-            if !settle(&stores.availability, partition, effect.as_ref(), admitted).await {
-                stores.committed.notify_one();
+            let effects = match batch.is_empty() {
+                true => Vec::new(),
+                false => run(&self.stores, &[self.partition], batch).await,
+            };
+            let effect = effects.into_iter().find(|effect| effect.partition == self.partition);
+            match admitted {
+                Some(_) => self.unsettled = Some((effect, admitted)),
+                None => self.tell(effect),
             }
-        }));
-    }
-
-    /// Waits until Redis was told, or could not be.
-    async fn told(&mut self) {
-        if let Some(settling) = self.settling.take() {
-            let _ = settling.await;
         }
     }
 
     /// Everything that is waiting, up to a bound. `None`: nothing will ever come.
     async fn gather(&mut self) -> Option<Vec<Job>> {
-        if let Some(under_way) = &mut self.under_way {
-            // What comes while the batch before is read gathers; it is admitted while that is written.
-            let _ = (&mut under_way.undecided).await;
-        }
         if !self.contended.is_empty() {
             // What they wait for may be what the last batch took.
-            self.finish().await;
-            self.told().await;
+            self.settle_last().await;
         }
         let mut batch = std::mem::take(&mut self.contended);
         if batch.is_empty() {
-            batch.push(self.first().await?);
+            let first = match self.jobs.try_recv() {
+                Ok(first) => first,
+                Err(_) => {
+                    self.settle_last().await;
+                    self.jobs.recv().await?
+                }
+            };
+            batch.push(first);
         } else if let Ok(first) = tokio::time::timeout(CONTENDED_PAUSE, self.jobs.recv()).await {
             batch.push(first?);
         }
@@ -240,30 +190,17 @@ impl Serving {
         Some(batch)
     }
 
-    /// The next job. Redis is told of the batch before without waiting for one.
-    async fn first(&mut self) -> Option<Job> {
-        loop {
-            if let Ok(first) = self.jobs.try_recv() {
-                return Some(first);
-            }
-            let Some(under_way) = &mut self.under_way else { return self.jobs.recv().await };
-            tokio::select! {
-                biased;
-                first = self.jobs.recv() => return first,
-                done = &mut under_way.executing => self.done(done).await,
-            }
-        }
-    }
-
     /// Takes out of a batch what Redis says cannot be granted, which is answered, or not yet, which
-    /// waits.
+    /// waits. Tells of the batch before in the same round trip, and first.
     async fn admit(&mut self, batch: &mut Vec<Job>) -> Option<Admitted> {
         // Only requests claim anything, and each comes alone.
         let claiming = |job: &&mut Job| job.commands.len() == 1;
         let mut commands: Vec<_> = batch.iter_mut().filter(claiming).collect();
         let mut commands: Vec<_> =
             commands.iter_mut().flat_map(|job| job.commands.iter_mut()).collect();
-        let (mut judgements, admitted) = admit(&self.stores, self.partition, &mut commands).await;
+        let last = settle_all(self.stores.clone(), self.partition, self.unsettled.take());
+        let judged = admit(&self.stores, self.partition, &mut commands);
+        let ((), (mut judgements, admitted)) = tokio::join!(biased; last, judged);
         let known = admit::known(&self.stores.ledger, self.partition, &commands, &judgements).await;
         for (command, judgement) in commands.iter().zip(&mut judgements) {
             if matches!(judgement, Judgement::Short(_)) && known.covers(command) {
@@ -286,6 +223,31 @@ impl Serving {
             }
         }
         admitted
+    }
+
+    /// Tells of the last batch that claimed anything, so that the next one does not wait for what it
+    /// took.
+    async fn settle_last(&mut self) {
+        let last = self.unsettled.take();
+        settle_all(self.stores.clone(), self.partition, last).await;
+    }
+
+    /// Tells of a batch that nobody waits for, beside the next one.
+    fn tell(&mut self, effect: Option<Effect>) {
+        if self.settling.as_ref().is_none_or(JoinHandle::is_finished) {
+            let last = settle_all(self.stores.clone(), self.partition, Some((effect, None)));
+            self.settling = Some(tokio::spawn(last));
+        } else {
+            self.stores.committed.notify_one();
+        }
+    }
+}
+
+/// Tells Redis of a batch; what it could not be told of the feed projects.
+async fn settle_all(stores: Stores, partition: Partition, batch: Option<Unsettled>) {
+    let Some((effect, admitted)) = batch else { return };
+    if !settle(&stores.availability, partition, effect.as_ref(), admitted).await {
+        stores.committed.notify_one();
     }
 }
 
@@ -327,14 +289,8 @@ fn leave_out_stale(jobs: Vec<Job>, names: i64) -> Vec<Job> {
     fresh
 }
 
-/// Executes jobs as one batch and answers them; drops `deciding` as soon as it is decided what it does.
-/// Returns what it did.
-pub(super) async fn run(
-    stores: &Stores,
-    partitions: &[Partition],
-    jobs: Vec<Job>,
-    deciding: &mut Option<Deciding>,
-) -> Vec<Effect> {
+/// Executes jobs as one batch and answers them. Returns what it did.
+pub(super) async fn run(stores: &Stores, partitions: &[Partition], jobs: Vec<Job>) -> Vec<Effect> {
     let started = Instant::now();
     let names = stores.ledger.directory().epoch();
     let jobs = leave_out_stale(jobs, names);
@@ -349,9 +305,7 @@ pub(super) async fn run(
     }
     let done = match commands.is_empty() {
         true => Ok(Done::nothing()),
-        false => {
-            execute(&stores.ledger, partitions, &mut commands, names, deadline, deciding).await
-        }
+        false => execute(&stores.ledger, partitions, &mut commands, names, deadline).await,
     };
     telemetry::batch_done(commands.len(), started.elapsed());
     let mut commands = commands.into_iter();

@@ -31,7 +31,7 @@ pub(super) async fn run(stores: &Stores, partitions: &[Partition], mut job: Job)
         }
         tokio::time::sleep(CONTENDED_PAUSE).await;
     };
-    let effects = lane::run(stores, partitions, vec![job], &mut None).await;
+    let effects = lane::run(stores, partitions, vec![job]).await;
     for &partition in partitions {
         let effect = effects.iter().find(|effect| effect.partition == partition);
         let admitted = tokens.get(&partition).copied();
