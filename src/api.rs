@@ -51,6 +51,10 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often an idle connection is pinged, so that it survives address translation.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Calls that a client may have given up before they were looked at. Under overload many do at once, and
+/// a connection with more of them is closed, with everything else on it.
+const RESET_CALLS_MAX: usize = 1_000;
+
 /// Everything that the services call.
 #[derive(Clone, Debug)]
 pub struct Api {
@@ -95,6 +99,7 @@ pub async fn run(
         .accept_http1(true)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_max_pending_accept_reset_streams(Some(RESET_CALLS_MAX))
         .layer(GrpcWebLayer::new())
         .layer(MannersLayer::default())
         .add_service(health.service())

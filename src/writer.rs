@@ -9,6 +9,7 @@ mod admit;
 mod execute;
 pub mod hold;
 mod lane;
+mod pace;
 mod patience;
 pub mod request;
 mod resolve;

@@ -5,7 +5,7 @@ use crate::stock::{
     hash::Digest,
     ids::{ChannelNo, ItemNo, Place, SourceNo},
     kind::Kind,
-    step::Step,
+    step::{Action, Step},
     time::Micros,
 };
 
@@ -71,6 +71,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it asks for a new promise.
+    pub fn asks_for_stock(&self) -> bool {
+        self.steps().iter().any(|step| matches!(step.action, Action::Create(_)))
+    }
+
     /// Its movements, in order.
     pub fn movements(&self) -> &[Movement] {
         match self {

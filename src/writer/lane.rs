@@ -24,6 +24,7 @@ use crate::{
         Failure,
         admit::{self, Admitted, CONTENDED_PAUSE, Judgement, admit},
         execute::{Done, execute},
+        pace::Pace,
         patience::Patience,
         settle::{Effect, settle},
     },
@@ -40,6 +41,7 @@ const BATCH_TIME_MIN: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(super) struct Lane {
     queue: mpsc::Sender<Job>,
+    pace: Arc<Pace>,
 }
 
 /// Commands of one report that wait for the lane.
@@ -102,6 +104,7 @@ impl Stores {
 /// The other end of a lane.
 struct Serving {
     stores: Stores,
+    pace: Arc<Pace>,
     partition: Partition,
     jobs: mpsc::Receiver<Job>,
     /// Jobs that only batches under way stand against: they are asked about again.
@@ -119,13 +122,22 @@ impl Lane {
     pub(super) fn start(stores: Stores, partition: Partition) -> Lane {
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
         let (contended, settling, unsettled) = (Vec::new(), None, None);
-        let serving = Serving { stores, partition, jobs, contended, settling, unsettled };
+        let pace = Arc::new(Pace::default());
+        let lane = Lane { queue, pace: Arc::clone(&pace) };
+        let serving = Serving { stores, pace, partition, jobs, contended, settling, unsettled };
         tokio::spawn(serving.run());
-        Lane { queue }
+        lane
     }
 
-    /// Waits for room, until the job's deadline.
+    /// Waits for room, until the job's deadline. What asks for stock and would be answered late is
+    /// refused instead: there is always somebody behind it who can still be answered in time.
     pub(super) async fn enqueue(&self, job: Job) -> Result<(), Failure> {
+        let waiting = QUEUE_JOBS_MAX - self.queue.capacity();
+        let left = job.deadline.saturating_duration_since(Instant::now());
+        if job.commands.iter().any(Command::asks_for_stock) && self.pace.is_hopeless(waiting, left)
+        {
+            return Err(Failure::Overloaded);
+        }
         let room = tokio::time::timeout_at(job.deadline, self.queue.reserve()).await;
         let stopped = Failure::Unavailable { outcome_unknown: false };
         room.map_err(|_| Failure::Overloaded)?.map_err(|_| stopped)?.send(job);
@@ -152,7 +164,13 @@ impl Serving {
             }
             let effects = match batch.is_empty() {
                 true => Vec::new(),
-                false => run(&self.stores, &[self.partition], batch).await,
+                false => {
+                    let (begin, commands) =
+                        (Instant::now(), batch.iter().map(|job| job.commands.len()).sum());
+                    let effects = run(&self.stores, &[self.partition], batch).await;
+                    self.pace.observe(commands, begin.elapsed());
+                    effects
+                }
             };
             let effect = effects.into_iter().find(|effect| effect.partition == self.partition);
             match admitted {

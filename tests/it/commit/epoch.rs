@@ -1,7 +1,5 @@
 //! A database that is not the one that wrote last begins a new epoch before anything is written.
 
-#![expect(clippy::disallowed_types, reason = "looks at statuses as a client does")]
-
 use stockroom::api::proto::{GetPositionRequest, Movement};
 use tonic::Code;
 
