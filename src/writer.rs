@@ -154,7 +154,9 @@ impl Writer {
     pub async fn start(ledger: Ledger, availability: Availability) -> Result<Writer, Fault> {
         let partitions = ledger.partitions().await?.iter().copied();
         // So that it is known in which epoch names are looked up from now on.
-        ledger.heads().await?;
+        if ledger.heads().await?.tail_may_be_lost {
+            ledger.mend_epoch().await?;
+        }
         let stores = Stores::new(ledger.clone(), availability.clone());
         let lane = |partition| (partition, Lane::start(stores.clone(), partition));
         Ok(Writer {
