@@ -133,8 +133,8 @@ async fn a_database_that_falls_silent_in_a_commit_is_given_up() {
 #[tokio::test]
 async fn reads_of_a_database_that_fell_silent_end_and_give_their_connections_back() {
     let (server, proxy) = behind_a_proxy().await;
-    // More of them than there are connections.
-    proxy.trap("from ledger_entry", Cut::Hold, 4);
+    // Text that only lists send; the feed reads entries, too.
+    proxy.trap("($3::int is null or location = $3)", Cut::Hold, 4);
     let lists = (0..4).map(async |_| {
         let mut ledger = server.ledger();
         ledger.list_entries(ListEntriesRequest::default()).await
