@@ -45,7 +45,8 @@ mod write;
 use std::{str::FromStr as _, sync::Arc, time::Duration};
 
 use sqlx::{
-    Connection as _, PgConnection, PgPool,
+    Connection as _, PgConnection, PgPool, Postgres,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::sync::OnceCell;
@@ -156,6 +157,14 @@ impl Ledger {
             .await
             .map_err(Fault::doing("ping the database"))?;
         Ok(())
+    }
+
+    pub(crate) async fn follower(&self) -> Result<PoolConnection<Postgres>, Fault> {
+        self.followers.acquire().await.map_err(Fault::doing("connect to follow the ledger"))
+    }
+
+    pub(crate) async fn reader(&self) -> Result<PoolConnection<Postgres>, Fault> {
+        self.readers.acquire().await.map_err(Fault::doing("connect to the database"))
     }
 
     /// Closes every connection, after what is running on them.

@@ -72,13 +72,13 @@ where
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(Deadline(deadline));
         }
-        let Some(place) = self.room.enter(request.uri().path()) else {
+        let Some(seat) = self.room.enter(request.uri().path()) else {
             return Box::pin(async { Ok(overloaded().into_http()) });
         };
         let call = self.inner.call(request);
         let deadline = deadline.unwrap_or_else(|| Instant::now() + CALL_MAX);
         Box::pin(async move {
-            let _place = place;
+            let _seat = seat;
             match tokio::time::timeout_at(deadline, call).await {
                 Ok(response) => Ok(with_details(response?)),
                 Err(_) => Ok(deadline_exceeded().into_http()),

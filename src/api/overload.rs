@@ -35,21 +35,21 @@ enum Kind {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Room(Arc<[AtomicUsize; 3]>);
 
-/// A place in it, given back when dropped.
+/// A seat in it, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Seat {
     room: Room,
     kind: Kind,
 }
 
 impl Room {
-    /// A place for a call of this path, or `None`: there is none left.
-    pub(crate) fn enter(&self, path: &str) -> Option<Place> {
+    /// A seat for a call of this path, or `None`: there is none left.
+    pub(crate) fn enter(&self, path: &str) -> Option<Seat> {
         let kind = Kind::of(path);
         // Given back at once where it was one too many.
         let before = self.taken(kind).fetch_add(1, Ordering::Relaxed);
-        let place = Place { room: self.clone(), kind };
-        (before < kind.max()).then_some(place)
+        let seat = Seat { room: self.clone(), kind };
+        (before < kind.max()).then_some(seat)
     }
 
     fn taken(&self, kind: Kind) -> &AtomicUsize {
@@ -62,7 +62,7 @@ impl Room {
     }
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
         self.room.taken(self.kind).fetch_sub(1, Ordering::Relaxed);
     }
@@ -114,12 +114,12 @@ mod tests {
     #[test]
     fn the_room_of_one_kind_is_not_that_of_another_and_is_given_back() {
         let room = Room::default();
-        let mut places: Vec<_> =
+        let mut seats: Vec<_> =
             (0..READS_MAX).map(|_| room.enter("/stockroom.v1.S/GetItem")).collect();
-        assert!(places.iter().all(Option::is_some));
+        assert!(seats.iter().all(Option::is_some));
         assert!(room.enter("/stockroom.v1.S/GetItem").is_none());
         assert!(room.enter("/stockroom.v1.S/HoldStock").is_some());
-        places.pop();
+        seats.pop();
         assert!(room.enter("/stockroom.v1.S/GetItem").is_some());
     }
 }

@@ -222,16 +222,6 @@ impl Ledger {
         }
         Ok(names)
     }
-
-    pub(crate) async fn follower(
-        &self,
-    ) -> Result<sqlx::pool::PoolConnection<sqlx::Postgres>, Fault> {
-        self.followers.acquire().await.map_err(Fault::doing("connect to follow the ledger"))
-    }
-
-    pub(crate) async fn reader(&self) -> Result<sqlx::pool::PoolConnection<sqlx::Postgres>, Fault> {
-        self.readers.acquire().await.map_err(Fault::doing("connect to the database"))
-    }
 }
 
 async fn find_requests(

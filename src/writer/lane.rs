@@ -130,7 +130,7 @@ impl Lane {
     }
 
     /// Waits for room, until the job's deadline. What asks for stock and would be answered late is
-    /// refused instead: there is always somebody behind it who can still be answered in time.
+    /// refused at once, so that it takes no time from what can still be answered.
     pub(super) async fn enqueue(&self, job: Job) -> Result<(), Failure> {
         let waiting = QUEUE_JOBS_MAX - self.queue.capacity();
         let left = job.deadline.saturating_duration_since(Instant::now());

@@ -1,15 +1,18 @@
 //! More calls than can be answered in time.
+#![expect(clippy::disallowed_types, reason = "states time-outs as a client does")]
+
+use std::time::Duration;
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use stockroom::api::proto::reservation_service_client::ReservationServiceClient;
 use tonic::Code;
 
 use crate::harness::{
-    databases::lock_heads,
+    databases::{lock_heads, number},
     errors::explained,
-    movements::{Became as _, receipt},
+    movements::{Became as _, receipt, sale},
     reservations::{create, line},
-    server::{Server, connect},
+    server::{Server, connect, eventually},
 };
 
 /// Calls that ask for stock and may be under way at once.
@@ -44,4 +47,53 @@ async fn a_call_too_many_is_refused_at_once_and_costs_no_other_kind_anything() {
     let position = server.position("shop", "jam").await;
     assert_eq!(usize::try_from(position.reserved), Ok(granted));
     assert!(granted > 0, "those that were let in are answered");
+}
+
+/// Answers once a batch waits for a lock that the test holds.
+async fn stalled_batch(server: &Server) {
+    let waiting = "select count(*) from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock'";
+    eventually("a batch waits", || async {
+        (number(&server.database_url, waiting).await > 0).then_some(())
+    })
+    .await;
+}
+
+fn within_a_second<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(Duration::from_secs(1));
+    request
+}
+
+#[tokio::test]
+async fn what_would_wait_too_long_in_a_slow_lane_is_refused_at_once() {
+    let server = Server::start().await;
+    server.put_locations(&["shop"]).await;
+    server.record_one(receipt("r", "shop", "jam", 10_000)).await.recorded();
+    let create = |number: usize| {
+        let mut client = server.reservations();
+        let request = create(&format!("k{number}"), "shop", vec![line("jam", 1)]);
+        async move { client.create_reservation(within_a_second(request)).await }
+    };
+    // A hundred lines take a second, until a call that waits behind them is given up.
+    let stall = lock_heads(&server.database_url).await;
+    let lines = (0..100).map(|line| sale(&format!("s{line}"), "shop", "jam", 1)).collect();
+    let (recorded, ()) = tokio::join!(server.record(lines), async {
+        stalled_batch(&server).await;
+        let late = create(1_000).await.unwrap_err();
+        explained(&late, Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+        drop(stall);
+    });
+    assert_eq!(recorded.results.len(), 100);
+
+    let _stall = lock_heads(&server.database_url).await;
+    let mut calls = FuturesUnordered::new();
+    calls.push(create(0));
+    let (first, ()) = tokio::join!(calls.next(), stalled_batch(&server));
+    explained(&first.unwrap().unwrap_err(), Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+    calls.extend((1..190).map(create));
+    for _ in 0..40 {
+        let refused = calls.next().await.unwrap().unwrap_err();
+        explained(&refused, Code::ResourceExhausted, "OVERLOADED");
+    }
 }
