@@ -1,6 +1,6 @@
 //! Every setting once: flag, environment, unit, default, sentence.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZero, path::PathBuf, time::Duration};
 
 use crate::{
     availability::PREFIX,
@@ -13,6 +13,9 @@ use crate::{
 const DATA_DIR: &str = ".stockroom";
 /// How long to wait for a database connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Partitions of a new ledger if nothing is said.
+const PARTITIONS_LEAST: u16 = 2;
+const PARTITIONS_MOST: u16 = 16;
 /// `sysexits.h`: the command was used wrongly.
 pub const EXIT_USAGE: u8 = 64;
 
@@ -43,6 +46,26 @@ pub struct DatabaseConfig {
     pub reader_connections: u32,
 }
 
+/// How a ledger is laid out when it is created.
+#[derive(Clone, Debug, clap::Args)]
+pub struct NewLedgerConfig {
+    /// Partitions of a ledger that is created now; an existing one keeps its own. Default: one for each
+    /// core of this machine, at least 2 and at most 16
+    #[arg(long, env = "STOCKROOM_PARTITIONS", value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
+    partitions: Option<u16>,
+}
+
+impl NewLedgerConfig {
+    /// How many partitions a new ledger has. More lanes than cores make batches smaller, and what a
+    /// batch costs whatever its size is most of a small one.
+    pub fn partitions(&self) -> u16 {
+        let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+        let each = || u16::try_from(cores()).unwrap_or(u16::MAX);
+        self.partitions.unwrap_or_else(|| each().clamp(PARTITIONS_LEAST, PARTITIONS_MOST))
+    }
+}
+
 /// How a server runs.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeConfig {
@@ -63,10 +86,9 @@ pub struct ServeConfig {
     /// Listens on other addresses than loopback although nothing is encrypted
     #[arg(long, env = "STOCKROOM_INSECURE")]
     pub insecure: bool,
-    /// Partitions of a ledger that is created by this start; an existing one keeps its own
-    #[arg(long, env = "STOCKROOM_PARTITIONS", default_value_t = 4, value_name = "N")]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub partitions: u16,
+    /// How a new ledger is laid out.
+    #[command(flatten)]
+    pub ledger: NewLedgerConfig,
     /// How logs are written
     #[arg(long, env = "STOCKROOM_LOG_FORMAT", value_enum, default_value = "human")]
     pub log_format: LogFormat,
@@ -197,4 +219,26 @@ impl ServeConfig {
 fn redis_prefix(text: &str) -> Result<String, &'static str> {
     // The hash tag of a key is what stands in its first braces.
     is_identifier(text).then(|| text.to_owned()).ok_or("1 to 64 of A-Z a-z 0-9 . _ : / -")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Create {
+        #[command(flatten)]
+        ledger: NewLedgerConfig,
+    }
+
+    #[test]
+    fn a_ledger_has_the_partitions_that_were_asked_for_or_as_many_as_cores() {
+        let partitions = |args: &[&str]| Create::parse_from(args).ledger.partitions();
+        assert_eq!(partitions(&["create", "--partitions", "1"]), 1);
+        assert_eq!(partitions(&["create", "--partitions", "256"]), 256);
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(usize::from(partitions(&["create"])), cores.clamp(2, 16));
+    }
 }

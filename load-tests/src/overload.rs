@@ -3,7 +3,8 @@
 //!
 //! The load shares the machine with the server: to ask ten times as much as it can do, a request
 //! must cost the server much more than the load, so each reserves a basket of many lines.
-#![expect(clippy::disallowed_types, reason = "calls carry deadlines, and answers codes")]
+
+mod basket;
 
 use std::{
     sync::{
@@ -14,30 +15,21 @@ use std::{
 };
 
 use anyhow::ensure;
-use rand::{Rng as _, SeedableRng as _, seq::index::sample};
-use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
-use stockroom::api::proto::{
-    CreateReservationRequest, Line, reservation_service_client::ReservationServiceClient,
-};
 use tokio::time::{Instant, sleep_until};
-use tonic::{Request, transport::Channel};
 
+use self::basket::{Basket, Customer, Prepared};
 use crate::{
     baseline,
     latency::Latency,
-    load::Client,
-    open::{self, Answer, Flow, Record, Window, Work},
+    open::{self, Flow, Record, Window},
     reserve::shopper,
-    sales::{self, CHANNEL, ITEMS, LOCATIONS},
-    scenario::{
-        flow::judge,
-        schedule::{Schedule, Spacing, Stretch},
-    },
+    sales,
+    scenario::schedule::{Schedule, Spacing, Stretch},
     server::{self, Server},
     stats::rounded,
     stretch::{Caller, Cpu, per_s},
-    usage::Processes,
+    usage::{Processes, Usage},
 };
 
 const CONNECTIONS: usize = 64;
@@ -47,7 +39,6 @@ const SPARE: Duration = Duration::from_secs(900);
 const VERIFY_MAX: Duration = Duration::from_secs(600);
 /// How long clients wait that only ask for more once they are answered.
 const PATIENCE: Duration = Duration::from_secs(60);
-const RESERVATION_SECONDS: i64 = 86_400;
 /// What of the capacity is asked afterwards.
 const AFTERWARDS: f64 = 0.5;
 const AFTERWARDS_SECONDS: u32 = 15;
@@ -65,7 +56,7 @@ pub struct OverloadArgs {
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=300))]
     seconds: u32,
     /// Lines of every reservation.
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=200))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=200))]
     lines: u32,
     /// What an answer may take, in milliseconds.
     #[arg(long, default_value_t = 1_000,
@@ -108,7 +99,15 @@ struct Overload {
     unsent_per_s: f64,
     /// Until all was well for good; none: not within what was measured.
     normal_after_s: Option<u32>,
+    /// Part of all CPU time that the load itself took from the server, its databases included.
+    load_cpu_share: f64,
     memory_mib_max: f64,
+}
+
+/// What was seen of the processes.
+struct Seen {
+    memory_max: u64,
+    load_cpu_share: f64,
 }
 
 /// Measures and prints.
@@ -132,10 +131,12 @@ async fn measure(server: &Server, args: &OverloadArgs) -> anyhow::Result<Report>
     for _ in 0..CONNECTIONS {
         channels.push(server.connect().await?);
     }
+    let prepared = Prepared::new(args.lines);
     let basket = |name, deadline| Basket {
         name,
         channels: channels.clone(),
-        lines: args.lines as usize,
+        lines: args.lines,
+        prepared: prepared.clone(),
         deadline,
         granted: AtomicI64::new(0),
         unknown: AtomicI64::new(0),
@@ -202,13 +203,15 @@ async fn overload(
     let measured = Duration::from_secs((seconds + AFTERWARDS_SECONDS).into());
     let window = Window { warm_up: Duration::ZERO, measured };
     let started = Instant::now();
-    let watching = tokio::spawn(memory_max(processes, started + measured));
+    let overloaded = started + Duration::from_secs(seconds.into());
+    let watching = tokio::spawn(watch(processes, overloaded, started + measured));
     let records = open::run(vec![flow], window, started).await?;
-    let memory = watching.await??;
+    let seen = watching.await??;
     let record = records.first().ok_or_else(|| anyhow::anyhow!("nothing was recorded"))?;
     let report = Overload {
         goodput_min,
-        memory_mib_max: mib(memory),
+        memory_mib_max: mib(seen.memory_max),
+        load_cpu_share: rounded(seen.load_cpu_share, 2),
         ..summed(record, window, capacity, seconds)?
     };
     eprintln!("{report:?}");
@@ -251,17 +254,26 @@ fn summed(
         failed_per_s: per_s(|counts| counts.failed),
         unsent_per_s: per_s(|counts| counts.unsent),
         normal_after_s: well.then_some((slots as f64 * slot_seconds).ceil() as u32),
+        load_cpu_share: 0.0,
         memory_mib_max: 0.0,
     })
 }
 
-async fn memory_max(processes: Processes, until: Instant) -> anyhow::Result<u64> {
-    let mut most = 0;
+/// Looks at memory until the end, and at CPU time as long as there is too much to do.
+async fn watch(processes: Processes, overloaded: Instant, until: Instant) -> anyhow::Result<Seen> {
+    let before = processes.usage()?;
+    let (mut memory_max, mut last) = (before.memory, before);
     while Instant::now() < until {
-        most = most.max(processes.usage()?.memory);
+        let usage = processes.usage()?;
+        memory_max = memory_max.max(usage.memory);
+        if Instant::now() < overloaded {
+            last = usage;
+        }
         sleep_until(Instant::now() + LOOK_EVERY).await;
     }
-    Ok(most)
+    let load = (last.load - before.load).as_secs_f64();
+    let all = |usage: Usage| usage.server + usage.postgres + usage.redis + usage.load;
+    Ok(Seen { memory_max, load_cpu_share: load / (all(last) - all(before)).as_secs_f64() })
 }
 
 fn mib(bytes: u64) -> f64 {
@@ -279,75 +291,6 @@ async fn check(server: &Server, baskets: &[Arc<Basket>]) -> anyhow::Result<()> {
     ensure!(fits, "{units} units are reserved, not {least} and {unknown} more at most");
     server.verify(VERIFY_MAX).await?;
     Ok(())
-}
-
-/// Reservations of many lines at one shop.
-#[derive(Debug)]
-struct Basket {
-    name: &'static str,
-    channels: Vec<Channel>,
-    lines: usize,
-    deadline: Duration,
-    /// Units.
-    granted: AtomicI64,
-    /// Units of which nobody knows.
-    unknown: AtomicI64,
-}
-
-impl Basket {
-    fn request(&self, number: u64) -> Request<CreateReservationRequest> {
-        let mut rng = ChaCha8Rng::seed_from_u64(number);
-        let location = rng.random_range(0..LOCATIONS);
-        let items = sample(&mut rng, ITEMS, self.lines);
-        let line = |item| Line { sku: sales::own_sku(location, item), quantity: 1 };
-        let mut request = Request::new(CreateReservationRequest {
-            request_id: format!("{}-{number:09}", self.name),
-            channel_id: CHANNEL.to_owned(),
-            location_id: sales::location_id(location),
-            lines: items.iter().map(line).collect(),
-            ttl: Some(prost_types::Duration { seconds: RESERVATION_SECONDS, nanos: 0 }),
-            ..CreateReservationRequest::default()
-        });
-        request.set_timeout(self.deadline);
-        request
-    }
-}
-
-impl Work for Basket {
-    async fn call(&self, number: u64) -> Answer {
-        let channel = self.channels[number as usize % self.channels.len()].clone();
-        let mut client = ReservationServiceClient::new(channel);
-        let units = self.lines as i64;
-        match client.create_reservation(self.request(number)).await {
-            Ok(_) => {
-                self.granted.fetch_add(units, Ordering::Relaxed);
-                Answer::Done
-            }
-            Err(status) => {
-                let answer = judge(&status);
-                if matches!(answer, Answer::Late | Answer::Failed) {
-                    self.unknown.fetch_add(units, Ordering::Relaxed);
-                }
-                answer
-            }
-        }
-    }
-}
-
-/// Who waits for one answer before the next call.
-struct Customer {
-    basket: Arc<Basket>,
-    next: u64,
-    step: u64,
-}
-
-impl Client for Customer {
-    async fn call(&mut self) -> anyhow::Result<()> {
-        let answer = self.basket.call(self.next).await;
-        self.next += self.step;
-        ensure!(answer == Answer::Done, "a reservation was not made: {answer:?}");
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -78,11 +78,12 @@ where
         let call = self.inner.call(request);
         let deadline = deadline.unwrap_or_else(|| Instant::now() + CALL_MAX);
         Box::pin(async move {
-            let _seat = seat;
-            match tokio::time::timeout_at(deadline, call).await {
-                Ok(response) => Ok(with_details(response?)),
-                Err(_) => Ok(deadline_exceeded().into_http()),
-            }
+            let response = match tokio::time::timeout_at(deadline, call).await {
+                Ok(response) => with_details(response?),
+                Err(_) => deadline_exceeded().into_http(),
+            };
+            seat.answered(code(&response));
+            Ok(response)
         })
     }
 }
@@ -102,6 +103,11 @@ fn stated_timeout(headers: &HeaderMap) -> Option<Duration> {
         "n" => Some(Duration::from_nanos(number.into())),
         _ => None,
     }
+}
+
+/// What a call came to; of a stream, whether it begins.
+fn code(response: &Response<Body>) -> Code {
+    response.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }
 
 fn with_details(response: Response<Body>) -> Response<Body> {

@@ -1,12 +1,21 @@
 //! Overload: a call that could not be answered in time is refused at once, so that those under way are.
 //!
 //! Calls of different worth have room of their own: a flood of reads takes none from reservations, and
-//! what a stalled ledger keeps waiting takes none from reads that do without it.
+//! what a stalled ledger keeps waiting takes none from reads that do without it. The room of calls that
+//! ask for stock becomes smaller while some of them are late or refused by a lane, which has read and
+//! resolved them in vain: who finds no room costs next to nothing.
+
+mod limit;
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
+
+use tokio::time::Instant;
+use tonic::Code;
+
+use self::limit::Limit;
 
 /// Calls of each kind that may be under way at once; of a stream, until it has begun. A reservation
 /// takes about 100 us on one core, so that the last one let in is answered well before its deadline.
@@ -31,15 +40,27 @@ enum Kind {
     Fact,
 }
 
-/// How many calls are under way. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Room(Arc<[AtomicUsize; 3]>);
+/// How many calls are under way, and may be. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Room(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    taken: [AtomicUsize; 3],
+    promises: Limit,
+}
 
 /// A seat in it, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Seat {
     room: Room,
     kind: Kind,
+}
+
+impl Default for Room {
+    fn default() -> Room {
+        Room(Arc::new(Inner { taken: Default::default(), promises: Limit::new(PROMISES_MAX) }))
+    }
 }
 
 impl Room {
@@ -49,15 +70,34 @@ impl Room {
         // Given back at once where it was one too many.
         let before = self.taken(kind).fetch_add(1, Ordering::Relaxed);
         let seat = Seat { room: self.clone(), kind };
-        (before < kind.max()).then_some(seat)
+        (before < self.max(kind)).then_some(seat)
+    }
+
+    fn max(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Read => READS_MAX,
+            Kind::Promise => self.0.promises.get(),
+            Kind::Fact => FACTS_MAX,
+        }
     }
 
     fn taken(&self, kind: Kind) -> &AtomicUsize {
-        let [reads, promises, facts] = &*self.0;
+        let [reads, promises, facts] = &self.0.taken;
         match kind {
             Kind::Read => reads,
             Kind::Promise => promises,
             Kind::Fact => facts,
+        }
+    }
+}
+
+impl Seat {
+    /// Gives it back with what became of its call.
+    pub(crate) fn answered(self, code: Code) {
+        if self.kind == Kind::Promise {
+            let taken = self.room.taken(self.kind).load(Ordering::Relaxed);
+            let in_time = !matches!(code, Code::ResourceExhausted | Code::DeadlineExceeded);
+            self.room.0.promises.learn(taken, in_time, Instant::now());
         }
     }
 }
@@ -76,14 +116,6 @@ impl Kind {
             Some((_, method)) if PROMISES.contains(&method) => Kind::Promise,
             Some((_, method)) if reads(method) => Kind::Read,
             _ => Kind::Fact,
-        }
-    }
-
-    fn max(self) -> usize {
-        match self {
-            Kind::Read => READS_MAX,
-            Kind::Promise => PROMISES_MAX,
-            Kind::Fact => FACTS_MAX,
         }
     }
 }

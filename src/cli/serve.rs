@@ -47,7 +47,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         let ledger = Ledger::new(&config.databases.ledger(databases.database_url.clone()))?;
         let availability = Availability::new(&databases.redis_url, &config.databases.redis_prefix)?;
         if databases.embedded.is_some() && config.databases.database_url.is_none() {
-            Ledger::migrate(&databases.database_url, config.partitions).await?;
+            Ledger::migrate(&databases.database_url, config.ledger.partitions()).await?;
         }
         let writer = start_writer(&ledger, &availability, &stopped).await?;
         let feed = Feed::start(ledger.clone(), availability.clone(), writer.committed());

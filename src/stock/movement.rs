@@ -108,6 +108,12 @@ impl Command {
         self.movements().len() + self.steps().len()
     }
 
+    /// How many movements and lines it has, each of which costs about as much as any other.
+    pub fn rows(&self) -> usize {
+        let lines = self.steps().iter().map(|step| step.wanted().1.len().max(1));
+        self.movements().len() + lines.sum::<usize>()
+    }
+
     /// Every place whose ledger it may write to or must read under lock.
     pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
         let movements = self.movements().iter().flat_map(Movement::places);

@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// A batch stops gathering at this many movements: more is no faster and takes longer.
+/// A batch stops gathering at this many movements and lines: more is no faster and takes longer.
 const BATCH_ROWS_MAX: usize = 1_000;
 /// Reports that may wait for a lane; the next one waits for room until its deadline.
 const QUEUE_JOBS_MAX: usize = 1_024;
@@ -132,15 +132,15 @@ impl Lane {
     /// Waits for room, until the job's deadline. What asks for stock and would be answered late is
     /// refused at once, so that it takes no time from what can still be answered.
     pub(super) async fn enqueue(&self, job: Job) -> Result<(), Failure> {
-        let waiting = QUEUE_JOBS_MAX - self.queue.capacity();
         let left = job.deadline.saturating_duration_since(Instant::now());
-        if job.commands.iter().any(Command::asks_for_stock) && self.pace.is_hopeless(waiting, left)
-        {
+        if job.commands.iter().any(Command::asks_for_stock) && self.pace.is_hopeless(left) {
             return Err(Failure::Overloaded);
         }
         let room = tokio::time::timeout_at(job.deadline, self.queue.reserve()).await;
         let stopped = Failure::Unavailable { outcome_unknown: false };
-        room.map_err(|_| Failure::Overloaded)?.map_err(|_| stopped)?.send(job);
+        let room = room.map_err(|_| Failure::Overloaded)?.map_err(|_| stopped)?;
+        self.pace.enter(job.rows());
+        room.send(job);
         Ok(())
     }
 
@@ -156,27 +156,30 @@ impl Lane {
 
 impl Serving {
     async fn run(mut self) {
-        while let Some(mut batch) = self.gather().await {
-            drop_late(&mut batch);
-            let admitted = self.admit(&mut batch).await;
-            if batch.is_empty() && admitted.is_none() {
-                continue;
-            }
-            let effects = match batch.is_empty() {
-                true => Vec::new(),
-                false => {
-                    let (begin, commands) =
-                        (Instant::now(), batch.iter().map(|job| job.commands.len()).sum());
-                    let effects = run(&self.stores, &[self.partition], batch).await;
-                    self.pace.observe(commands, begin.elapsed());
-                    effects
-                }
-            };
-            let effect = effects.into_iter().find(|effect| effect.partition == self.partition);
-            match admitted {
-                Some(_) => self.unsettled = Some((effect, admitted)),
-                None => self.tell(effect),
-            }
+        while let Some(batch) = self.gather().await {
+            let gathered = rows_of(&batch);
+            self.decide(batch).await;
+            self.pace.leave(gathered - rows_of(&self.contended));
+        }
+    }
+
+    async fn decide(&mut self, mut batch: Vec<Job>) {
+        drop_late(&mut batch);
+        let begin = Instant::now();
+        let admitted = self.admit(&mut batch).await;
+        if batch.is_empty() && admitted.is_none() {
+            return;
+        }
+        let rows = rows_of(&batch);
+        let effects = match batch.is_empty() {
+            true => Vec::new(),
+            false => run(&self.stores, &[self.partition], batch).await,
+        };
+        self.pace.observe(rows, begin.elapsed());
+        let effect = effects.into_iter().find(|effect| effect.partition == self.partition);
+        match admitted {
+            Some(_) => self.unsettled = Some((effect, admitted)),
+            None => self.tell(effect),
         }
     }
 
@@ -199,10 +202,10 @@ impl Serving {
         } else if let Ok(first) = tokio::time::timeout(CONTENDED_PAUSE, self.jobs.recv()).await {
             batch.push(first?);
         }
-        let mut rows: usize = batch.iter().map(|job| job.commands.len()).sum();
+        let mut rows = rows_of(&batch);
         while rows < BATCH_ROWS_MAX {
             let Ok(job) = self.jobs.try_recv() else { break };
-            rows += job.commands.len();
+            rows += job.rows();
             batch.push(job);
         }
         Some(batch)
@@ -270,6 +273,11 @@ async fn settle_all(stores: Stores, partition: Partition, batch: Option<Unsettle
 }
 
 impl Job {
+    /// Movements and lines.
+    fn rows(&self) -> usize {
+        self.commands.iter().map(Command::rows).sum()
+    }
+
     /// Answers every step with a refusal.
     pub(super) fn refuse(self, refusal: &Refusal) {
         let refused = || Some(Outcome::Refused(refusal.clone()));
@@ -283,6 +291,10 @@ impl Job {
         // A caller that went away no longer wants the answer.
         let _ = self.reply.send(Ok(decided));
     }
+}
+
+fn rows_of(jobs: &[Job]) -> usize {
+    jobs.iter().map(Job::rows).sum()
 }
 
 fn drop_late(batch: &mut Vec<Job>) {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use crate::{
     ledger::directory::{Known, KnownLocation},
     mutants::{Mutant, on},
@@ -129,9 +131,10 @@ impl Writer {
 
 fn sum(known: &Known, lines: &[(String, i64)]) -> Vec<Wanted> {
     let mut wanted: Vec<Wanted> = Vec::with_capacity(lines.len());
+    let mut first = FxHashMap::default();
     for (sku, quantity) in lines {
-        let summed = !on(Mutant::LinesNotSummed);
-        if let Some(line) = wanted.iter_mut().find(|line| summed && line.sku == *sku) {
+        let at = *first.entry(sku).or_insert(wanted.len());
+        if let Some(line) = wanted.get_mut(at).filter(|_| !on(Mutant::LinesNotSummed)) {
             line.quantity += quantity;
             continue;
         }

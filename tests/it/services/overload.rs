@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use stockroom::api::proto::reservation_service_client::ReservationServiceClient;
+use stockroom::api::proto::{
+    CreateReservationRequest, reservation_service_client::ReservationServiceClient,
+};
 use tonic::Code;
 
 use crate::harness::{
@@ -59,9 +61,9 @@ async fn stalled_batch(server: &Server) {
     .await;
 }
 
-fn within_a_second<T>(message: T) -> tonic::Request<T> {
+fn within<T>(seconds: u64, message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
-    request.set_timeout(Duration::from_secs(1));
+    request.set_timeout(Duration::from_secs(seconds));
     request
 }
 
@@ -70,17 +72,18 @@ async fn what_would_wait_too_long_in_a_slow_lane_is_refused_at_once() {
     let server = Server::start().await;
     server.put_locations(&["shop"]).await;
     server.record_one(receipt("r", "shop", "jam", 10_000)).await.recorded();
-    let create = |number: usize| {
-        let mut client = server.reservations();
+    let connections: Vec<_> = (0..CONNECTIONS).map(|_| connect(server.address)).collect();
+    let create = |number: usize, seconds| {
+        let mut client = ReservationServiceClient::new(connections[number % CONNECTIONS].clone());
         let request = create(&format!("k{number}"), "shop", vec![line("jam", 1)]);
-        async move { client.create_reservation(within_a_second(request)).await }
+        async move { client.create_reservation(within(seconds, request)).await }
     };
     // A hundred lines take a second, until a call that waits behind them is given up.
     let stall = lock_heads(&server.database_url).await;
     let lines = (0..100).map(|line| sale(&format!("s{line}"), "shop", "jam", 1)).collect();
     let (recorded, ()) = tokio::join!(server.record(lines), async {
         stalled_batch(&server).await;
-        let late = create(1_000).await.unwrap_err();
+        let late = create(1_000, 1).await.unwrap_err();
         explained(&late, Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
         drop(stall);
     });
@@ -88,12 +91,23 @@ async fn what_would_wait_too_long_in_a_slow_lane_is_refused_at_once() {
 
     let _stall = lock_heads(&server.database_url).await;
     let mut calls = FuturesUnordered::new();
-    calls.push(create(0));
+    calls.push(create(0, 1));
     let (first, ()) = tokio::join!(calls.next(), stalled_batch(&server));
     explained(&first.unwrap().unwrap_err(), Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
-    calls.extend((1..190).map(create));
-    for _ in 0..40 {
+    // Half of five seconds is enough for 250 lines.
+    calls.extend((1..500).map(|number| create(number, 5)));
+    for _ in 0..150 {
         let refused = calls.next().await.unwrap().unwrap_err();
         explained(&refused, Code::ResourceExhausted, "OVERLOADED");
     }
+    // The lane refuses only what was read and resolved. While it does, there is room for fewer calls:
+    // then even one that is wrong is not looked at.
+    eventually("there is less room", || async {
+        let refused = create(2_000, 5).await.unwrap_err();
+        explained(&refused, Code::ResourceExhausted, "OVERLOADED");
+        let wrong = within(1, CreateReservationRequest::default());
+        let unread = server.reservations().create_reservation(wrong).await.unwrap_err();
+        (unread.code() == Code::ResourceExhausted).then_some(())
+    })
+    .await;
 }
