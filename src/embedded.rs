@@ -14,6 +14,7 @@ mod connections;
 mod error;
 mod files;
 mod home;
+mod memory;
 mod port;
 mod postgres;
 mod process;

@@ -224,6 +224,9 @@ impl Writer {
     async fn enqueue(&self, partitions: BTreeSet<Partition>, job: Job) -> Result<(), Failure> {
         let lanes = partitions.iter().filter_map(|partition| self.lanes.get(partition));
         let lanes: Vec<_> = lanes.collect();
+        if lanes.iter().any(|lane| lane.would_be_late_with(&job)) {
+            return Err(Failure::Overloaded);
+        }
         if let ([lane], 1) = (&*lanes, partitions.len()) {
             return lane.enqueue(job).await;
         }

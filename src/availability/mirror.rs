@@ -19,13 +19,15 @@ use crate::{
     },
 };
 
-/// Rows of all partitions together, about 64 bytes each; beyond it all are forgotten.
+/// Rows of all partitions together, about 80 bytes each; beyond it all are forgotten.
 const ROWS_MAX: usize = 1_000_000;
-/// Whatever Redis said is asked again after this time, in case it was not true.
-const BELIEVED_FOR: Duration = Duration::from_secs(10);
+/// What Redis said of a row is asked again after so many seconds, in case it was not true.
+const BELIEVED_FOR_S: u32 = 30;
 /// Redis may be this long ahead of what this process has heard of its own batches; if it still is then,
 /// somebody else wrote.
 const LAG_MAX: Duration = Duration::from_millis(50);
+/// Redis may be behind for this long: a late answer, or one that was set back and is catching up.
+const BEHIND_MAX: Duration = Duration::from_secs(10);
 
 /// Where the rows of a partition stand: two reads with the same stand found the same rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,16 +37,20 @@ pub(super) struct Stand {
     pub loose: Micros,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Mirror(Mutex<FxHashMap<Partition, Part>>);
+#[derive(Debug)]
+pub(super) struct Mirror {
+    begun: Instant,
+    parts: Mutex<FxHashMap<Partition, Part>>,
+}
 
 /// Rows of a partition, all at one stand.
 #[derive(Debug)]
 struct Part {
     stand: Stand,
-    begun: Instant,
     /// Since when Redis is known to stand elsewhere.
     lags_since: Option<Instant>,
+    /// Since when Redis stands where it stood before.
+    behind_since: Option<Instant>,
     rows: FxHashMap<PositionKey, Kept>,
 }
 
@@ -54,6 +60,8 @@ struct Kept {
     seq: Seq,
     sellable: i64,
     reserved: i64,
+    /// Seconds after the mirror was begun.
+    read_s: u32,
 }
 
 /// What is remembered of some positions of a partition.
@@ -64,6 +72,12 @@ pub(super) struct Recalled {
     pub rows: Vec<Option<Option<Row>>>,
 }
 
+impl Default for Mirror {
+    fn default() -> Mirror {
+        Mirror { begun: Instant::now(), parts: Mutex::default() }
+    }
+}
+
 impl Mirror {
     /// What is remembered of positions of one partition, if anything.
     pub(super) fn recall(
@@ -72,16 +86,11 @@ impl Mirror {
         keys: impl Iterator<Item = PositionKey>,
         now: Instant,
     ) -> Option<Recalled> {
-        let mut parts = self.parts();
-        let part = parts.get(&partition)?;
-        if now.saturating_duration_since(part.begun) > BELIEVED_FOR {
-            parts.remove(&partition);
-            return None;
-        }
-        if part.lags_since.is_some() {
-            return None;
-        }
-        let row = |key| part.rows.get(&key).map(|kept| kept.row(key));
+        let now_s = self.seconds(now);
+        let parts = self.parts();
+        let part = parts.get(&partition).filter(|part| part.lags_since.is_none())?;
+        let believed = |kept: &&Kept| now_s.saturating_sub(kept.read_s) <= BELIEVED_FOR_S;
+        let row = |key| part.rows.get(&key).filter(believed).map(|kept| kept.row(key));
         Some(Recalled { stand: part.stand, rows: keys.map(row).collect() })
     }
 
@@ -93,26 +102,26 @@ impl Mirror {
         found: impl Iterator<Item = (PositionKey, Option<Row>)>,
         now: Instant,
     ) {
+        let read_s = self.seconds(now);
         let mut parts = self.parts();
         let total: usize = parts.values().map(|part| part.rows.len()).sum();
         if total >= ROWS_MAX {
             *parts = HashMap::default();
         }
-        let part = parts.entry(partition).or_insert_with(|| Part::new(stand, now));
+        let part = parts.entry(partition).or_insert_with(|| Part::new(stand));
         if part.stand == stand {
-            part.lags_since = None;
-        } else if stand.checkpoint < part.stand.checkpoint {
-            // An answer that was under way while a batch was settled, or Redis was set back: the same
-            // rows will stand there again.
-            return;
+            (part.lags_since, part.behind_since) = (None, None);
         } else {
-            let since = *part.lags_since.get_or_insert(now);
-            if now.saturating_duration_since(since) < LAG_MAX {
+            let (since, most) = match stand.checkpoint < part.stand.checkpoint {
+                true => (part.behind_since.get_or_insert(now), BEHIND_MAX),
+                false => (part.lags_since.get_or_insert(now), LAG_MAX),
+            };
+            if now.saturating_duration_since(*since) < most {
                 return;
             }
-            *part = Part::new(stand, now);
+            *part = Part::new(stand);
         }
-        part.rows.extend(found.map(|(key, row)| (key, Kept::of(row.as_ref()))));
+        part.rows.extend(found.map(|(key, row)| (key, Kept::of(row.as_ref(), read_s))));
     }
 
     /// Follows a step of the checkpoint that this process made, with the rows that it wrote.
@@ -128,31 +137,36 @@ impl Mirror {
             // One that was not read yet is left to who reads it.
             let Some(kept) = part.rows.get_mut(&row.key) else { continue };
             if kept.seq < row.seq {
-                *kept = Kept::of(Some(row));
+                *kept = Kept::of(Some(row), kept.read_s);
             }
         }
     }
 
+    fn seconds(&self, now: Instant) -> u32 {
+        let seconds = now.saturating_duration_since(self.begun).as_secs();
+        u32::try_from(seconds).unwrap_or(u32::MAX)
+    }
+
     fn parts(&self) -> MutexGuard<'_, FxHashMap<Partition, Part>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Part {
-    fn new(stand: Stand, now: Instant) -> Part {
-        Part { stand, begun: now, lags_since: None, rows: FxHashMap::default() }
+    fn new(stand: Stand) -> Part {
+        Part { stand, lags_since: None, behind_since: None, rows: FxHashMap::default() }
     }
 }
 
 impl Kept {
-    fn of(row: Option<&Row>) -> Kept {
+    fn of(row: Option<&Row>, read_s: u32) -> Kept {
         let (seq, sellable, reserved) =
             row.map_or((0, 0, 0), |row| (row.seq, row.sellable, row.reserved));
-        Kept { seq, sellable, reserved }
+        Kept { seq, sellable, reserved, read_s }
     }
 
     fn row(self, key: PositionKey) -> Option<Row> {
-        let Kept { seq, sellable, reserved } = self;
+        let Kept { seq, sellable, reserved, .. } = self;
         (seq > 0).then_some(Row { key, seq, sellable, reserved })
     }
 }
@@ -192,12 +206,20 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_is_remembered_for_ten_seconds() {
+    fn a_row_that_was_read_is_remembered_for_half_a_minute() {
         let now = Instant::now();
         let mirror = seen(now);
-        let known = Some((10, vec![Some(Some(40)), Some(None), None]));
-        assert_eq!(recalled(&mirror, now + Duration::from_secs(10)), known);
-        assert_eq!(recalled(&mirror, now + Duration::from_millis(10_001)), None);
+        let after = |seconds| now + Duration::from_secs(seconds);
+        assert_eq!(
+            recalled(&mirror, after(30)),
+            Some((10, vec![Some(Some(40)), Some(None), None]))
+        );
+        mirror.remember(PARTITION, stand(10, 0), [(key(3), None)].into_iter(), after(20));
+        assert_eq!(recalled(&mirror, after(32)), Some((10, vec![None, None, Some(None)])));
+        // Its own steps are no word of Redis.
+        mirror.follow(PARTITION, stand(10, 0).checkpoint, 11, &[row(3, 11, 7)]);
+        assert_eq!(recalled(&mirror, after(32)), Some((11, vec![None, None, Some(Some(7))])));
+        assert_eq!(recalled(&mirror, after(52)), Some((11, vec![None, None, None])));
         assert!(mirror.recall(Partition(4), [key(1)].into_iter(), now).is_none());
     }
 
@@ -230,6 +252,13 @@ mod tests {
         mirror.remember(PARTITION, stand(9, 0), [(key(1), None)].into_iter(), now);
         let known = Some((10, vec![Some(Some(40)), Some(None), None]));
         assert_eq!(recalled(&mirror, now), known, "a late answer changes nothing");
+        mirror.remember(PARTITION, stand(9, 0), [(key(1), None)].into_iter(), now + BEHIND_MAX);
+        let anew = Some((9, vec![Some(None), None, None]));
+        assert_eq!(
+            recalled(&mirror, now + BEHIND_MAX),
+            anew,
+            "Redis stays where it was set back to"
+        );
         // It was a step of its own that it had not heard of yet.
         let mirror = seen(now);
         mirror.remember(PARTITION, stand(11, 0), [].into_iter(), now);

@@ -13,6 +13,7 @@ use super::{
     error::{EmbeddedError, io_error},
     files,
     home::{Home, printable},
+    memory::shared_buffers_mib,
     port, process,
     programs::PostgresPrograms,
 };
@@ -48,7 +49,6 @@ fsync = on
 synchronous_commit = on
 full_page_writes = on
 
-shared_buffers = 256MB
 wal_buffers = 16MB
 min_wal_size = 512MB
 max_wal_size = 4GB
@@ -334,9 +334,11 @@ fn write_settings(home: &Home, port: u16) -> Result<(), EmbeddedError> {
     files::make_folder(&logs, 0o700, home.account)?;
     let content = format!(
         "# Written anew at each start of stockroom.\n\
-         include_if_exists = '{}'\nport = {port}\nlog_directory = '{}'\n{SETTINGS}",
+         include_if_exists = '{}'\nport = {port}\nlog_directory = '{}'\n\
+         shared_buffers = {}MB\n{SETTINGS}",
         quoted(&home.data.join("postgresql.conf"))?,
         quoted(&logs)?,
+        shared_buffers_mib(),
     );
     files::replace(&settings_file(home), &content, 0o644, None)
 }

@@ -129,13 +129,15 @@ impl Lane {
         lane
     }
 
-    /// Waits for room, until the job's deadline. What asks for stock and would be answered late is
-    /// refused at once, so that it takes no time from what can still be answered.
-    pub(super) async fn enqueue(&self, job: Job) -> Result<(), Failure> {
+    /// Whether a job asks for stock and would be answered late: it is refused at once, so that it takes
+    /// no time from what can still be answered.
+    pub(super) fn would_be_late_with(&self, job: &Job) -> bool {
         let left = job.deadline.saturating_duration_since(Instant::now());
-        if job.commands.iter().any(Command::asks_for_stock) && self.pace.is_hopeless(left) {
-            return Err(Failure::Overloaded);
-        }
+        job.commands.iter().any(Command::asks_for_stock) && self.pace.is_hopeless(left)
+    }
+
+    /// Waits for room, until the job's deadline.
+    pub(super) async fn enqueue(&self, job: Job) -> Result<(), Failure> {
         let room = tokio::time::timeout_at(job.deadline, self.queue.reserve()).await;
         let stopped = Failure::Unavailable { outcome_unknown: false };
         let room = room.map_err(|_| Failure::Overloaded)?.map_err(|_| stopped)?;

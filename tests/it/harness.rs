@@ -4,6 +4,7 @@ pub mod availability;
 pub mod binary;
 pub mod databases;
 pub mod errors;
+pub mod frames;
 pub mod holds;
 pub mod liar;
 pub mod mixture;

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use stockroom::api::proto::{
-    CreateReservationRequest, reservation_service_client::ReservationServiceClient,
+    CreateReservationRequest, Movement, reservation_service_client::ReservationServiceClient,
 };
 use tonic::Code;
 
 use crate::harness::{
     databases::{lock_heads, number},
     errors::explained,
+    frames::answers_after_resets,
     movements::{Became as _, receipt, sale},
-    reservations::{create, line},
+    reservations::{basket, create, line},
     server::{Server, connect, eventually},
 };
 
@@ -21,6 +22,8 @@ use crate::harness::{
 const PROMISES_MAX: usize = 1_024;
 /// Those that are too many.
 const MORE: usize = 50;
+/// Calls of a connection that may be given up before they were looked at.
+const RESETS_MAX: u32 = 1_000;
 /// A connection carries at most 200 calls at once.
 const CONNECTIONS: usize = 8;
 
@@ -67,47 +70,81 @@ fn within<T>(seconds: u64, message: T) -> tonic::Request<T> {
     request
 }
 
-#[tokio::test]
-async fn what_would_wait_too_long_in_a_slow_lane_is_refused_at_once() {
+/// A shop in whose lane a hundred lines took a second.
+async fn slow_shop() -> Server {
     let server = Server::start().await;
-    server.put_locations(&["shop"]).await;
-    server.record_one(receipt("r", "shop", "jam", 10_000)).await.recorded();
-    let connections: Vec<_> = (0..CONNECTIONS).map(|_| connect(server.address)).collect();
-    let create = |number: usize, seconds| {
-        let mut client = ReservationServiceClient::new(connections[number % CONNECTIONS].clone());
-        let request = create(&format!("k{number}"), "shop", vec![line("jam", 1)]);
-        async move { client.create_reservation(within(seconds, request)).await }
-    };
-    // A hundred lines take a second, until a call that waits behind them is given up.
+    server.put_locations(&["berlin", "warehouse"]).await;
+    server.record_one(receipt("r", "berlin", "jam", 10_000)).await.recorded();
     let stall = lock_heads(&server.database_url).await;
-    let lines = (0..100).map(|line| sale(&format!("s{line}"), "shop", "jam", 1)).collect();
-    let (recorded, ()) = tokio::join!(server.record(lines), async {
+    let (recorded, ()) = tokio::join!(server.record(sales("first", 100)), async {
         stalled_batch(&server).await;
-        let late = create(1_000, 1).await.unwrap_err();
+        let request = within(1, create("late", "berlin", vec![line("jam", 1)]));
+        let late = server.reservations().create_reservation(request).await.unwrap_err();
         explained(&late, Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
         drop(stall);
     });
     assert_eq!(recorded.results.len(), 100);
+    server
+}
 
+fn sales(name: &str, lines: usize) -> Vec<Movement> {
+    (0..lines).map(|line| sale(&format!("{name}{line}"), "berlin", "jam", 1)).collect()
+}
+
+#[tokio::test]
+async fn what_would_wait_too_long_in_a_slow_lane_is_refused_at_once() {
+    let server = slow_shop().await;
+    let stall = lock_heads(&server.database_url).await;
+    let (recorded, ()) = tokio::join!(server.record(sales("more", 60)), async {
+        stalled_batch(&server).await;
+        let request = within(1, create("one", "berlin", vec![line("jam", 1)]));
+        let one = server.reservations().create_reservation(request).await.unwrap_err();
+        explained(&one, Code::ResourceExhausted, "OVERLOADED");
+        let both = basket("both", &[("berlin", "jam", 1), ("warehouse", "jam", 1)]);
+        let both = server.reservations().batch_create_reservations(within(1, both)).await;
+        explained(&both.unwrap_err(), Code::ResourceExhausted, "OVERLOADED");
+        let patient = within(60, create("patient", "berlin", vec![line("jam", 1)]));
+        let mut client = server.reservations();
+        let (patient, ()) = tokio::join!(client.create_reservation(patient), async {
+            drop(stall);
+        });
+        patient.unwrap();
+    });
+    assert_eq!(recorded.results.len(), 60);
+}
+
+#[tokio::test]
+async fn while_a_lane_refuses_there_is_room_for_fewer_calls() {
+    let server = slow_shop().await;
     let _stall = lock_heads(&server.database_url).await;
-    let mut calls = FuturesUnordered::new();
-    calls.push(create(0, 1));
-    let (first, ()) = tokio::join!(calls.next(), stalled_batch(&server));
-    explained(&first.unwrap().unwrap_err(), Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+    let connections: Vec<_> = (0..CONNECTIONS).map(|_| connect(server.address)).collect();
+    let create = |number: usize| {
+        let mut client = ReservationServiceClient::new(connections[number % CONNECTIONS].clone());
+        let request = create(&format!("k{number}"), "berlin", vec![line("jam", 1)]);
+        async move { client.create_reservation(within(5, request)).await }
+    };
     // Half of five seconds is enough for 250 lines.
-    calls.extend((1..500).map(|number| create(number, 5)));
+    let mut calls: FuturesUnordered<_> = (0..500).map(create).collect();
     for _ in 0..150 {
         let refused = calls.next().await.unwrap().unwrap_err();
         explained(&refused, Code::ResourceExhausted, "OVERLOADED");
     }
-    // The lane refuses only what was read and resolved. While it does, there is room for fewer calls:
-    // then even one that is wrong is not looked at.
+    // A lane refuses only what was read and resolved; without room even what is wrong is not looked at.
     eventually("there is less room", || async {
-        let refused = create(2_000, 5).await.unwrap_err();
+        let refused = create(500).await.unwrap_err();
         explained(&refused, Code::ResourceExhausted, "OVERLOADED");
         let wrong = within(1, CreateReservationRequest::default());
         let unread = server.reservations().create_reservation(wrong).await.unwrap_err();
         (unread.code() == Code::ResourceExhausted).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_connection_outlives_calls_that_were_given_up_before_they_were_looked_at_up_to_a_bound() {
+    let server = Server::start().await;
+    let path = "/stockroom.v1.ReservationService/CreateReservation";
+    assert!(answers_after_resets(server.address, path, RESETS_MAX - 1).await);
+    assert!(!answers_after_resets(server.address, path, 4 * RESETS_MAX).await);
+    server.put_locations(&["shop"]).await;
 }
