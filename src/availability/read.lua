@@ -11,9 +11,10 @@
 key.checkpoint, key.holds, key.held, key.tick_units, key.ticks, key.due = unpack(KEYS, 1, 6)
 local own = ARGV[1]
 
-local names, values = read_rows(cmsgpack.unpack(ARGV[2]), 7)
-local held = {}
+local asked = cmsgpack.unpack(ARGV[2])
+local values, names, held = read_rows(asked, 7), {}, {}
 if redis.call('EXISTS', key.held) == 1 then
+    add_names(names, asked)
     add_names(names, cmsgpack.unpack(ARGV[3]))
     held = live_held(names)
 end

@@ -86,21 +86,24 @@ local function add_names(names, asked)
     end
 end
 
--- Reads packed rows. `asked` lists buckets, whose keys are KEYS[first], KEYS[first + 1] ...:
--- location, number of items, items. Returns names of the positions and packed rows (false: none),
--- in this order.
+-- Reads packed rows (false: none). `asked` lists buckets, whose keys are KEYS[first], KEYS[first + 1]
+-- ...: location, number of items, items.
 local function read_rows(asked, first)
-    local names, values, at = {}, {}, 1
-    add_names(names, asked)
+    local values, at = {}, 1
     while asked[at] do
-        local count, fields = asked[at + 1], {}
-        for i = 1, count do fields[i] = asked[at + 1 + i] % 64 end
-        for _, value in ipairs(bucket_rows(KEYS[first], fields)) do
-            values[#values + 1] = value
+        local count = asked[at + 1]
+        if count == 1 then
+            values[#values + 1] = redis.call('HGET', KEYS[first], asked[at + 2] % 64)
+        else
+            local fields = {}
+            for i = 1, count do fields[i] = asked[at + 1 + i] % 64 end
+            for _, value in ipairs(bucket_rows(KEYS[first], fields)) do
+                values[#values + 1] = value
+            end
         end
         at, first = at + 2 + count, first + 1
     end
-    return names, values
+    return values
 end
 
 -- A field of `tick_units`: fixed width, so that those of a position are ordered by their tick.

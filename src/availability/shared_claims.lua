@@ -3,7 +3,8 @@
 -- What there is at each asked position, in their order; false where there is no row of the epoch.
 -- `token` is the batch whose own claims do not count.
 local function stock_of(asked, first, epoch, token)
-    local names, values = read_rows(asked, first)
+    local names, values = {}, read_rows(asked, first)
+    add_names(names, asked)
     local held = live_held(names)
     local taken = redis.call('HMGET', key.taken, unpack(names))
     local stock = {}
