@@ -67,8 +67,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let deadline = stated_timeout(request.headers())
-            .map(|timeout| Instant::now() + timeout.saturating_sub(MARGIN_MAX.min(timeout / 10)));
+        let time = stated_timeout(request.headers());
+        let deadline =
+            time.map(|time| Instant::now() + time.saturating_sub(MARGIN_MAX.min(time / 10)));
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(Deadline(deadline));
         }
@@ -82,7 +83,7 @@ where
                 Ok(response) => with_details(response?),
                 Err(_) => deadline_exceeded().into_http(),
             };
-            seat.answered(code(&response));
+            seat.answered(code(&response), time);
             Ok(response)
         })
     }

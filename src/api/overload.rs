@@ -7,9 +7,12 @@
 
 mod limit;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -23,6 +26,9 @@ const READS_MAX: usize = 512;
 const PROMISES_MAX: usize = 1_024;
 /// More, because what has happened, or gives stock back, is never less welcome.
 const FACTS_MAX: usize = 2_048;
+
+/// Who gives a call less time than this says nothing of how long others wait.
+const PATIENT: Duration = Duration::from_millis(500);
 
 /// Methods that ask for stock.
 const PROMISES: [&str; 5] =
@@ -92,11 +98,12 @@ impl Room {
 }
 
 impl Seat {
-    /// Gives it back with what became of its call.
-    pub(crate) fn answered(self, code: Code) {
-        if self.kind == Kind::Promise {
+    /// Gives it back with what became of its call, which had so much time; `None`: any.
+    pub(crate) fn answered(self, code: Code, time: Option<Duration>) {
+        let in_time = !matches!(code, Code::ResourceExhausted | Code::DeadlineExceeded);
+        let tells = in_time || time.is_none_or(|time| time >= PATIENT);
+        if self.kind == Kind::Promise && tells {
             let taken = self.room.taken(self.kind).load(Ordering::Relaxed);
-            let in_time = !matches!(code, Code::ResourceExhausted | Code::DeadlineExceeded);
             self.room.0.promises.learn(taken, in_time, Instant::now());
         }
     }
@@ -153,5 +160,15 @@ mod tests {
         assert!(room.enter("/stockroom.v1.S/HoldStock").is_some());
         seats.pop();
         assert!(room.enter("/stockroom.v1.S/GetItem").is_some());
+    }
+    #[test]
+    fn who_had_no_time_does_not_make_the_room_smaller() {
+        let room = Room::default();
+        let enter = || room.enter("/stockroom.v1.S/HoldStock").unwrap();
+        let _others: Vec<_> = (0..100).map(|_| enter()).collect();
+        enter().answered(Code::DeadlineExceeded, Some(PATIENT / 2));
+        assert_eq!(room.max(Kind::Promise), PROMISES_MAX);
+        enter().answered(Code::DeadlineExceeded, Some(PATIENT));
+        assert_eq!(room.max(Kind::Promise), 89, "an eighth less than 101");
     }
 }
