@@ -16,6 +16,7 @@ mod resolve;
 pub mod resume;
 mod settle;
 mod split;
+mod stores;
 pub mod sweep;
 mod wide;
 
@@ -42,9 +43,10 @@ use crate::{
     },
     telemetry,
     writer::{
-        lane::{Decided, Job, Lane, Stores},
+        lane::{Decided, Job, Lane},
         resume::ResumePoints,
         split::split,
+        stores::Stores,
     },
 };
 

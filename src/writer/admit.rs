@@ -26,7 +26,7 @@ use crate::{
         time::{Micros, SECOND, Timestamp},
     },
     telemetry,
-    writer::{lane::Stores, patience::LATE_PAUSE},
+    writer::{patience::LATE_PAUSE, stores::Stores},
 };
 
 /// A checkpoint that stood at the head longer ago than this is too late to refuse anything.

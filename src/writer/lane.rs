@@ -1,23 +1,16 @@
 //! The queue of one partition. While one batch commits the next one gathers: nobody waits when the
 //! lane is idle, and batches grow with load.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time::Instant,
 };
 
 use crate::{
-    availability::Availability,
-    ledger::{Ledger, head::Head},
+    ledger::head::Head,
     stock::{ids::Partition, machine::Outcome, movement::Command, refusal::Refusal},
     telemetry,
     writer::{
@@ -25,8 +18,8 @@ use crate::{
         admit::{self, Admitted, CONTENDED_PAUSE, Judgement, admit},
         execute::{Done, execute},
         pace::Pace,
-        patience::Patience,
         settle::{Effect, settle},
+        stores::Stores,
     },
 };
 
@@ -65,40 +58,6 @@ pub(super) struct Decided {
     pub heads: Vec<Head>,
     /// Whether all of it is on a standby too.
     pub replicated: bool,
-}
-
-/// What every batch is made with. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(super) struct Stores {
-    pub ledger: Ledger,
-    pub availability: Availability,
-    /// The epoch of the last batch of any lane; 0: none was written yet.
-    epoch: Arc<AtomicI64>,
-    /// Told whenever something was committed that Redis was not told of.
-    pub committed: Arc<Notify>,
-    /// With projections that are late.
-    pub patience: Arc<Patience>,
-}
-
-impl Stores {
-    pub(super) fn new(ledger: Ledger, availability: Availability) -> Stores {
-        Stores {
-            ledger,
-            availability,
-            epoch: Arc::default(),
-            committed: Arc::default(),
-            patience: Arc::default(),
-        }
-    }
-
-    /// The epoch of the ledger, as far as this server knows.
-    pub(super) fn epoch(&self) -> Option<i64> {
-        Some(self.epoch.load(Ordering::Relaxed)).filter(|epoch| *epoch > 0)
-    }
-
-    fn learn_epoch(&self, epoch: i64) {
-        self.epoch.fetch_max(epoch, Ordering::Relaxed);
-    }
 }
 
 /// The other end of a lane.

@@ -7,8 +7,9 @@ use crate::{
     writer::{
         Failure,
         admit::{self, CONTENDED_PAUSE, Judgement, Tokens, admit},
-        lane::{self, Job, Stores},
+        lane::{self, Job},
         settle::settle,
+        stores::Stores,
     },
 };
 

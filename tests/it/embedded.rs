@@ -108,7 +108,6 @@ async fn settings_are_durable_and_private() {
         ("unix_socket_directories", ""),
         ("password_encryption", "scram-sha-256"),
         ("max_connections", "200"),
-        ("shared_buffers", "256MB"),
         ("max_wal_size", "4GB"),
         ("jit", "off"),
         ("server_encoding", "UTF8"),
@@ -116,6 +115,10 @@ async fn settings_are_durable_and_private() {
         let row = sqlx::query("select current_setting($1)").bind(name).fetch_one(&mut connection);
         assert_eq!(row.await.unwrap().get::<String, _>(0), wanted, "{name}");
     }
+    // An eighth of the machine's memory, within bounds.
+    let buffers = "select pg_size_bytes(current_setting('shared_buffers'))";
+    let bytes: i64 = sqlx::query(buffers).fetch_one(&mut connection).await.unwrap().get(0);
+    assert!((128 << 20..=1 << 30).contains(&bytes), "{bytes}");
     let wrong_password = database_url.replacen("stockroom:", "stockroom:0", 1);
     assert!(PgConnection::connect(&wrong_password).await.is_err());
     connection.close().await.unwrap();

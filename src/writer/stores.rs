@@ -1,0 +1,45 @@
+//! What every batch is made with.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use tokio::sync::Notify;
+
+use crate::{availability::Availability, ledger::Ledger, writer::patience::Patience};
+
+/// The stores, and what all lanes have found out about them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Stores {
+    pub ledger: Ledger,
+    pub availability: Availability,
+    /// The epoch of the last batch of any lane; 0: none was written yet.
+    epoch: Arc<AtomicI64>,
+    /// Told whenever something was committed that Redis was not told of.
+    pub committed: Arc<Notify>,
+    /// With projections that are late.
+    pub patience: Arc<Patience>,
+}
+
+impl Stores {
+    pub(super) fn new(ledger: Ledger, availability: Availability) -> Stores {
+        Stores {
+            ledger,
+            availability,
+            epoch: Arc::default(),
+            committed: Arc::default(),
+            patience: Arc::default(),
+        }
+    }
+
+    /// The epoch of the ledger, as far as this server knows.
+    pub(super) fn epoch(&self) -> Option<i64> {
+        Some(self.epoch.load(Ordering::Relaxed)).filter(|epoch| *epoch > 0)
+    }
+
+    /// An epoch that a batch was written in.
+    pub(super) fn learn_epoch(&self, epoch: i64) {
+        self.epoch.fetch_max(epoch, Ordering::Relaxed);
+    }
+}
