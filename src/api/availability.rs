@@ -1,5 +1,7 @@
 //! AvailabilityService: what may still be promised.
 
+mod pickup;
+
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
@@ -11,7 +13,7 @@ use crate::{
         proto::{
             self, AvailabilityCause, AvailabilityTerm, CheckAvailabilityRequest,
             CheckAvailabilityResponse, ExplainAvailabilityRequest, ExplainAvailabilityResponse,
-            availability_service_server::AvailabilityService,
+            FindPickupLocationsRequest, FindPickupLocationsResponse, availability_service_server::AvailabilityService,
         },
         reservations::asked::{optional_hold_id, reservation_id},
         token::Token,
@@ -105,6 +107,13 @@ impl AvailabilityService for Api {
             as_of: Some(time_out(answer.as_of)),
             degraded: answer.degraded,
         }))
+    }
+
+    async fn find_pickup_locations(
+        &self,
+        request: Request<FindPickupLocationsRequest>,
+    ) -> Result<Response<FindPickupLocationsResponse>, Status> {
+        Ok(Response::new(self.find_pickup(request.into_inner()).await?))
     }
 }
 

@@ -34,7 +34,7 @@ const PATIENT: Duration = Duration::from_millis(500);
 const PROMISES: [&str; 5] =
     ["HoldStock", "ReplaceHold", "CreateReservation", "BatchCreateReservations", "MoveReservation"];
 /// What the names of methods that only read begin with.
-const READS: [&str; 5] = ["Check", "Explain", "Get", "BatchGet", "List"];
+const READS: [&str; 6] = ["Check", "Explain", "Find", "Get", "BatchGet", "List"];
 
 /// What a call is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

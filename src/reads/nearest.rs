@@ -1,73 +1,166 @@
-//! Where else a customer could collect a basket: the nearest locations that have all of it.
+//! Where customers could collect a basket: the nearest locations, and what each of them lacks.
 
 use std::sync::Arc;
 
 use crate::{
+    ambient,
     ledger::{directory::KnownLocation, fault::Fault},
     reads::{Question, Reads},
     stock::{
-        distance::nearest,
-        ids::{ItemNo, Place, PositionKey},
+        distance::{Coordinates, nearest},
+        ids::{ItemNo, LocationNo, Place, PositionKey},
         policy::Buffer,
-        time::SECOND,
+        time::{SECOND, Timestamp},
     },
 };
 
 /// Locations that are looked at, by distance.
-const CANDIDATES_MAX: usize = 200;
+const CANDIDATES_MAX: usize = 1_000;
+/// Locations that are looked at together.
+const PART: usize = 50;
 /// A proposal is a hint: whoever takes it up is judged again.
 const AGE_US_MAX: i64 = 5 * SECOND;
 
-/// A location that has everything.
+/// What is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Search<'s> {
+    /// From where.
+    pub from: Coordinates,
+    /// Not there.
+    pub except: Option<Place>,
+    /// No farther away, in metres.
+    pub radius_m: f64,
+    /// Which items, each once, and how many of each; nobody has heard of an item without a number.
+    pub lines: &'s [(Option<ItemNo>, i64)],
+    /// What the channel keeps back.
+    pub buffer: Buffer,
+    /// Only locations that have all of it.
+    pub whole: bool,
+    /// How many locations, at most.
+    pub found_max: usize,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Nearest first.
+    pub nearby: Vec<Nearby>,
+    /// Everything that was committed up to this moment was seen.
+    pub as_of: Timestamp,
+    /// Stock is older than it should be, or live holds could not be seen.
+    pub degraded: bool,
+    /// There are more locations, farther away, at which nobody looked.
+    pub truncated: bool,
+}
+
+/// A location where customers may collect.
 #[derive(Clone, Debug)]
 pub struct Nearby {
     /// Which.
     pub location: Arc<KnownLocation>,
     /// How far away, in metres.
     pub distance_m: f64,
+    /// Units that it lacks, line by line.
+    pub missing: Vec<i64>,
 }
 
 impl Reads {
-    /// Locations that have all `lines` to promise and where customers may collect, nearest first. Those
-    /// without coordinates are never found, and neither is anything from a place without.
+    /// Locations where customers may collect, nearest first. Those without coordinates are never found.
     ///
     /// # Errors
     /// Neither store can say anything.
-    pub async fn nearest(
+    pub async fn nearest(&self, search: Search<'_>) -> Result<Found, Fault> {
+        self.ledger.directory().refresh().await?;
+        let mut found =
+            Found { nearby: Vec::new(), as_of: ambient::now(), degraded: false, truncated: false };
+        let mut candidates = self.candidates(&search).into_iter().peekable();
+        let mut looked_at = 0;
+        while candidates.peek().is_some() && found.nearby.len() < search.found_max {
+            if looked_at == CANDIDATES_MAX {
+                found.truncated = true;
+                break;
+            }
+            let part: Vec<_> = candidates.by_ref().take(PART).collect();
+            looked_at += part.len();
+            self.look_at(&search, part, &mut found).await?;
+        }
+        Ok(found)
+    }
+
+    /// Locations that have all of what another one cannot give, nearest to it first: none, if nobody
+    /// knows where it is.
+    ///
+    /// # Errors
+    /// Neither store can say anything.
+    pub async fn elsewhere(
         &self,
-        from: Place,
+        place: Place,
         lines: &[(ItemNo, i64)],
         buffer: Buffer,
         found_max: usize,
     ) -> Result<Vec<Nearby>, Fault> {
-        let directory = self.ledger.directory();
-        directory.refresh().await?;
-        let candidates: Vec<_> = {
-            let known = directory.known();
-            let Some(own) = known.location_of(from.location).and_then(|own| own.coordinates) else {
-                return Ok(Vec::new());
-            };
-            let others =
-                known.locations().filter(|other| other.place != from && other.pickup_enabled);
-            let others = others.map(|other| (Arc::clone(other), other.coordinates));
-            nearest(own, others).into_iter().take(CANDIDATES_MAX).collect()
+        self.ledger.directory().refresh().await?;
+        let from = {
+            let known = self.ledger.directory().known();
+            known.location_of(place.location).and_then(|own| own.coordinates)
         };
-        let keys = candidates.iter().flat_map(|(location, _)| {
+        let Some(from) = from else { return Ok(Vec::new()) };
+        let lines: Vec<_> = lines.iter().map(|&(item, quantity)| (Some(item), quantity)).collect();
+        let (except, radius_m) = (Some(place), f64::INFINITY);
+        let search =
+            Search { from, except, radius_m, lines: &lines, buffer, whole: true, found_max };
+        Ok(self.nearest(search).await?.nearby)
+    }
+
+    /// By distance; one more than are looked at.
+    fn candidates(&self, search: &Search<'_>) -> Vec<(Arc<KnownLocation>, f64)> {
+        let known = self.ledger.directory().known();
+        let locations = known
+            .locations()
+            .filter(|location| location.pickup_enabled && Some(location.place) != search.except);
+        let located = locations.map(|location| (location.place.location, location.coordinates));
+        let near = nearest(search.from, located);
+        let near = near.take_while(|(_, distance_m)| *distance_m <= search.radius_m);
+        let with = |(number, distance_m): (LocationNo, f64)| {
+            Some((Arc::clone(known.location_of(number)?), distance_m))
+        };
+        near.take(CANDIDATES_MAX + 1).filter_map(with).collect()
+    }
+
+    /// Reads what some locations have, and adds those that are wanted.
+    async fn look_at(
+        &self,
+        search: &Search<'_>,
+        part: Vec<(Arc<KnownLocation>, f64)>,
+        found: &mut Found,
+    ) -> Result<(), Fault> {
+        let items: Vec<_> = search.lines.iter().filter_map(|(item, _)| *item).collect();
+        let keys = part.iter().flat_map(|(location, _)| {
             let place = location.place;
-            lines.iter().map(move |&(item, _)| PositionKey { place, item })
+            items.iter().map(move |&item| PositionKey { place, item })
         });
         let keys: Vec<_> = keys.collect();
-        if keys.is_empty() {
-            return Ok(Vec::new());
+        let mut stock = Vec::new();
+        if !keys.is_empty() {
+            let question = Question { keys: &keys, own: None, seen: None, age_us_max: AGE_US_MAX };
+            let answer = self.stock(question).await?;
+            found.as_of = found.as_of.min(answer.as_of);
+            found.degraded |= answer.degraded;
+            stock = answer.stock;
         }
-        let question = Question { keys: &keys, own: None, seen: None, age_us_max: AGE_US_MAX };
-        let answer = self.stock(question).await?;
-        let stock = answer.stock.chunks(lines.len());
-        let has_all = candidates.into_iter().zip(stock).filter(|(_, stock)| {
-            let mut pairs = lines.iter().zip(*stock);
-            pairs.all(|((_, quantity), stock)| stock.available(0, buffer) >= *quantity)
-        });
-        let found = has_all.map(|((location, distance_m), _)| Nearby { location, distance_m });
-        Ok(found.take(found_max).collect())
+        let mut stock = stock.into_iter();
+        for (location, distance_m) in part {
+            let missing = search.lines.iter().map(|(item, quantity)| {
+                let there = item.and_then(|_| stock.next());
+                let available = there.map_or(0, |stock| stock.available(0, search.buffer));
+                (quantity - available).max(0)
+            });
+            let missing: Vec<_> = missing.collect();
+            let fits = !search.whole || missing.iter().all(|units| *units == 0);
+            if fits && found.nearby.len() < search.found_max {
+                found.nearby.push(Nearby { location, distance_m, missing });
+            }
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,10 @@
 //! How far it is from one place on earth to another.
 
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BinaryHeap,
+};
+
 /// Mean radius of the earth (GRS 80), in metres: Moritz, Geodetic Reference System 1980.
 pub const EARTH_RADIUS_M: f64 = 6_371_008.8;
 
@@ -15,15 +20,41 @@ pub fn distance_m(from: Coordinates, to: Coordinates) -> f64 {
     2.0 * EARTH_RADIUS_M * haversine.min(1.0).sqrt().asin()
 }
 
-/// The candidates by their distance from a place in metres, nearest first, those equally far in the
-/// order given. A candidate without coordinates is left out: nobody knows how far it is.
-pub fn nearest<T>(
+/// The candidates by their distance from a place in metres, nearest first, of those equally far the
+/// least. What is asked for is put in order, not all of them. A candidate without coordinates is left
+/// out: nobody knows how far it is.
+pub fn nearest<T: Ord>(
     from: Coordinates,
     candidates: impl IntoIterator<Item = (T, Option<Coordinates>)>,
-) -> Vec<(T, f64)> {
+) -> impl Iterator<Item = (T, f64)> {
     let located = candidates.into_iter().filter_map(|(candidate, at)| Some((candidate, at?)));
-    let mut nearest: Vec<_> =
-        located.map(|(candidate, at)| (candidate, distance_m(from, at))).collect();
-    nearest.sort_by(|(_, one), (_, other)| one.total_cmp(other));
-    nearest
+    let away = |(candidate, at)| Away { distance_m: distance_m(from, at), candidate };
+    let mut heap: BinaryHeap<_> = located.map(away).map(Reverse).collect();
+    std::iter::from_fn(move || heap.pop().map(|Reverse(away)| (away.candidate, away.distance_m)))
 }
+
+struct Away<T> {
+    distance_m: f64,
+    candidate: T,
+}
+
+impl<T: Ord> Ord for Away<T> {
+    fn cmp(&self, other: &Away<T>) -> Ordering {
+        let distance = self.distance_m.total_cmp(&other.distance_m);
+        distance.then_with(|| self.candidate.cmp(&other.candidate))
+    }
+}
+
+impl<T: Ord> PartialOrd for Away<T> {
+    fn partial_cmp(&self, other: &Away<T>) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T: Ord> PartialEq for Away<T> {
+    fn eq(&self, other: &Away<T>) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl<T: Ord> Eq for Away<T> {}

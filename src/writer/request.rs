@@ -332,7 +332,7 @@ impl Writer {
         let left = left(&old);
         let buffer = terms.policy.buffer;
         let been = self.been_at(&old).await?;
-        let found = self.reads.nearest(id.place, &left, buffer, been.len() + 1).await?;
+        let found = self.reads.elsewhere(id.place, &left, buffer, been.len() + 1).await?;
         let mut places = found.iter().map(|nearby| nearby.location.place);
         let Some(to) = places.find(|to| !been.contains(to)) else { return Ok(None) };
         let (more, terms) = (self.named(&left).await?, self.terms(to, old.channel).await?);

@@ -8,6 +8,7 @@ mod lists;
 mod network;
 mod order;
 mod overload;
+mod pickup;
 mod policies;
 mod positions;
 mod rejected;

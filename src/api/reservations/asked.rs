@@ -174,7 +174,7 @@ pub(super) fn lines(sent: Vec<Line>) -> Result<Vec<(String, i64)>, Status> {
 }
 
 /// 0 to 200 lines.
-pub(super) fn optional_lines(sent: Vec<Line>) -> Result<Vec<(String, i64)>, Status> {
+pub(in crate::api) fn optional_lines(sent: Vec<Line>) -> Result<Vec<(String, i64)>, Status> {
     if sent.len() > LINES_MAX {
         return Err(invalid("LINES_INVALID", "lines", "must be at most 200"));
     }

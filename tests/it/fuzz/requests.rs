@@ -50,7 +50,7 @@ const WORDS: [&str; 22] = [
 type Again = fn(&[u8]) -> bool;
 
 /// Every request, decoded, encoded and decoded again.
-const REQUESTS: [(&str, Again); 32] = [
+const REQUESTS: [(&str, Again); 33] = [
     ("AmendReservation", again::<proto::AmendReservationRequest>),
     ("BatchCreateReservations", again::<proto::BatchCreateReservationsRequest>),
     ("BatchGetPositions", again::<proto::BatchGetPositionsRequest>),
@@ -63,6 +63,7 @@ const REQUESTS: [(&str, Again); 32] = [
     ("ExplainAvailability", again::<proto::ExplainAvailabilityRequest>),
     ("ExtendHold", again::<proto::ExtendHoldRequest>),
     ("ExtendReservation", again::<proto::ExtendReservationRequest>),
+    ("FindPickupLocations", again::<proto::FindPickupLocationsRequest>),
     ("GetPosition", again::<proto::GetPositionRequest>),
     ("GetReservation", again::<proto::GetReservationRequest>),
     ("HoldStock", again::<proto::HoldStockRequest>),

@@ -39,8 +39,8 @@ fn the_nearest_come_first_and_what_is_nowhere_does_not_come_at_all() {
         ("louvre", Some(PARIS)),
         ("berlin", Some(BERLIN)),
     ];
-    let found = nearest(BERLIN, shops);
+    let found: Vec<_> = nearest(BERLIN, shops).collect();
     let names: Vec<_> = found.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["berlin", "paris", "louvre", "sydney"]);
+    assert_eq!(names, ["berlin", "louvre", "paris", "sydney"], "as far: the least first");
     assert_eq!(found[0].1, 0.0);
 }
