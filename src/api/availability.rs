@@ -13,7 +13,8 @@ use crate::{
         proto::{
             self, AvailabilityCause, AvailabilityTerm, CheckAvailabilityRequest,
             CheckAvailabilityResponse, ExplainAvailabilityRequest, ExplainAvailabilityResponse,
-            FindPickupLocationsRequest, FindPickupLocationsResponse, availability_service_server::AvailabilityService,
+            FindPickupLocationsRequest, FindPickupLocationsResponse,
+            availability_service_server::AvailabilityService,
         },
         reservations::asked::{optional_hold_id, reservation_id},
         token::Token,

@@ -1,5 +1,7 @@
 //! Where a basket could be collected.
 
+use std::collections::HashMap;
+
 use tonic::Status;
 
 use crate::{
@@ -82,11 +84,15 @@ fn told(nearby: &Nearby, basket: &[(String, i64)], now: Timestamp) -> PickupLoca
 
 /// Each item once, in the order in which it was first named.
 fn summed(lines: Vec<(String, i64)>) -> Vec<(String, i64)> {
+    let mut places = HashMap::new();
     let mut summed: Vec<(String, i64)> = Vec::with_capacity(lines.len());
     for (sku, quantity) in lines {
-        match summed.iter_mut().find(|(named, _)| *named == sku) {
+        match places.get(&sku).and_then(|&place: &usize| summed.get_mut(place)) {
             Some((_, units)) => *units += quantity,
-            None => summed.push((sku, quantity)),
+            None => {
+                places.insert(sku.clone(), summed.len());
+                summed.push((sku, quantity));
+            }
         }
     }
     summed

@@ -65,8 +65,7 @@ impl Api {
         if missing.is_empty() {
             return Vec::new();
         }
-        let found =
-            self.reads.elsewhere(id.place, missing, Buffer::default(), PROPOSED_MAX).await;
+        let found = self.reads.elsewhere(id.place, missing, Buffer::default(), PROPOSED_MAX).await;
         let found = found.unwrap_or_default().into_iter();
         found
             .map(|nearby| ProposedLocation {

@@ -1,4 +1,5 @@
 //! FindPickupLocations: where a basket could be collected.
+#![expect(clippy::disallowed_types, reason = "a client of the services")]
 
 use stockroom::api::proto::{
     ChannelPolicy, FindPickupLocationsRequest, FindPickupLocationsResponse, Location,

@@ -1,5 +1,6 @@
 //! Distances on earth, against figures that others give.
 
+use proptest::{collection::vec, option, prelude::*};
 use stockroom::stock::distance::{EARTH_RADIUS_M, distance_m, nearest};
 
 const BERLIN: (f64, f64) = (52.52, 13.405);
@@ -43,4 +44,21 @@ fn the_nearest_come_first_and_what_is_nowhere_does_not_come_at_all() {
     let names: Vec<_> = found.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["berlin", "louvre", "paris", "sydney"], "as far: the least first");
     assert_eq!(found[0].1, 0.0);
+}
+
+proptest! {
+    #[test]
+    fn the_nearest_are_those_of_a_search_through_all(
+        from in (-90.0..=90.0, -180.0..=180.0),
+        shops in vec(option::weighted(0.95, (-90.0..=90.0, -180.0..=180.0)), 0..200),
+    ) {
+        let mut all: Vec<_> = (0..)
+            .zip(&shops)
+            .filter_map(|(number, shop)| Some((number, distance_m(from, (*shop)?))))
+            .collect();
+        all.sort_by(|(_, one): &(i32, f64), (_, other)| one.total_cmp(other));
+        let found: Vec<_> = nearest(from, (0..).zip(shops)).take(5).collect();
+        all.truncate(5);
+        prop_assert_eq!(found, all);
+    }
 }
