@@ -136,6 +136,7 @@ mod tests {
         for (path, kind) in [
             ("/stockroom.v1.AvailabilityService/CheckAvailability", Kind::Read),
             ("/stockroom.v1.AvailabilityService/ExplainAvailability", Kind::Read),
+            ("/stockroom.v1.AvailabilityService/FindPickupLocations", Kind::Read),
             ("/stockroom.v1.LedgerService/BatchGetPositions", Kind::Read),
             ("/stockroom.v1.ReservationService/ListReservations", Kind::Read),
             ("/stockroom.v1.ReservationService/CreateReservation", Kind::Promise),

@@ -71,6 +71,11 @@ impl Reads {
     /// Neither store can say anything.
     pub async fn nearest(&self, search: Search<'_>) -> Result<Found, Fault> {
         self.ledger.directory().refresh().await?;
+        self.among_known(search).await
+    }
+
+    /// Among the locations that are known by now.
+    async fn among_known(&self, search: Search<'_>) -> Result<Found, Fault> {
         let mut found =
             Found { nearby: Vec::new(), as_of: ambient::now(), degraded: false, truncated: false };
         let mut candidates = self.candidates(&search).into_iter().peekable();
@@ -87,8 +92,8 @@ impl Reads {
         Ok(found)
     }
 
-    /// Locations that have all of what another one cannot give, nearest to it first: none, if nobody
-    /// knows where it is.
+    /// Locations that have all of what another one cannot give, nearest to it first: none, if that is
+    /// nothing or nobody knows where it is.
     ///
     /// # Errors
     /// Neither store can say anything.
@@ -99,6 +104,9 @@ impl Reads {
         buffer: Buffer,
         found_max: usize,
     ) -> Result<Vec<Nearby>, Fault> {
+        if lines.is_empty() {
+            return Ok(Vec::new());
+        }
         self.ledger.directory().refresh().await?;
         let from = {
             let known = self.ledger.directory().known();
@@ -109,7 +117,7 @@ impl Reads {
         let (except, radius_m) = (Some(place), f64::INFINITY);
         let search =
             Search { from, except, radius_m, lines: &lines, buffer, whole: true, found_max };
-        Ok(self.nearest(search).await?.nearby)
+        Ok(self.among_known(search).await?.nearby)
     }
 
     /// By distance; one more than are looked at.
