@@ -29,6 +29,7 @@ use crate::{
     api::{
         health::Health,
         layer::MannersLayer,
+        movements::snapshot::Snapshots,
         proto::{
             availability_service_server::AvailabilityServiceServer,
             ledger_service_server::LedgerServiceServer,
@@ -41,6 +42,7 @@ use crate::{
     feed::steps::Steps,
     ledger::Ledger,
     reads::Reads,
+    stock::snapshot::DropLimits,
     writer::Writer,
 };
 
@@ -62,6 +64,7 @@ pub struct Api {
     writer: Writer,
     reads: Reads,
     steps: Steps,
+    snapshots: Snapshots,
     stopped: watch::Receiver<bool>,
 }
 
@@ -75,7 +78,14 @@ impl Api {
         stopped: watch::Receiver<bool>,
     ) -> Api {
         let reads = Reads::new(ledger.clone(), availability);
-        Api { steps: Steps::new(ledger.clone()), reads, ledger, writer, stopped }
+        let snapshots = Snapshots::new(DropLimits::default());
+        Api { steps: Steps::new(ledger.clone()), reads, ledger, writer, snapshots, stopped }
+    }
+
+    /// The same with other bounds of how many items a snapshot may drop to zero.
+    #[must_use]
+    pub fn with_drop_limits(self, limits: DropLimits) -> Api {
+        Api { snapshots: Snapshots::new(limits), ..self }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     availability::PREFIX,
     embedded::{self, Connections, EmbeddedError},
     ledger::Options,
-    stock::ids::is_identifier,
+    stock::{ids::is_identifier, snapshot::DropLimits},
 };
 
 /// Where a private PostgreSQL and Redis are kept if nothing is said.
@@ -89,6 +89,16 @@ pub struct ServeConfig {
     /// How a new ledger is laid out.
     #[command(flatten)]
     pub ledger: NewLedgerConfig,
+    /// Share of the items that have stock, in per cent, that a snapshot may drop to zero without a
+    /// confirmation
+    #[arg(long, env = "STOCKROOM_SNAPSHOT_DROP_PERCENT", value_name = "PERCENT")]
+    #[arg(default_value_t = DropLimits::default().percent)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=100))]
+    pub snapshot_drop_percent: u32,
+    /// Items that a snapshot may drop to zero without a confirmation whatever their share
+    #[arg(long, env = "STOCKROOM_SNAPSHOT_DROP_ITEMS", value_name = "N")]
+    #[arg(default_value_t = DropLimits::default().items)]
+    pub snapshot_drop_items: u32,
     /// How logs are written
     #[arg(long, env = "STOCKROOM_LOG_FORMAT", value_enum, default_value = "human")]
     pub log_format: LogFormat,
@@ -198,6 +208,11 @@ impl ServeConfig {
     /// As [`ServeConfig::listen`].
     pub fn http_listen(&self) -> Result<Option<SocketAddr>, ConfigError> {
         self.http_listen.as_deref().map(|listen| self.address(listen)).transpose()
+    }
+
+    /// How many items a snapshot may drop to zero.
+    pub fn drop_limits(&self) -> DropLimits {
+        DropLimits { percent: self.snapshot_drop_percent, items: self.snapshot_drop_items }
     }
 
     /// How logs are written.

@@ -36,6 +36,7 @@ mod resume;
 mod rows;
 #[cfg(feature = "simulation")]
 pub mod simulated;
+pub mod snapshot;
 mod sql_time;
 pub mod transaction;
 mod transit;

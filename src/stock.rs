@@ -4,7 +4,8 @@
 //! [`kind`], [`draft`] and [`movement`] (what is reported), [`entry`] (what the ledger keeps), [`position`]
 //! (what they add up to, and the fold that lets counts and late facts meet), [`refusal`] (every reason
 //! for a no, in order of precedence), then [`machine`], which decides. [`calendar`], [`distance`],
-//! [`policy`] and [`channel_policy`] say when, where and how much may be promised.
+//! [`policy`] and [`channel_policy`] say when, where and how much may be promised; [`snapshot`] is a
+//! count of a whole location.
 
 pub mod book;
 pub mod calendar;
@@ -24,6 +25,7 @@ pub mod policy;
 pub mod position;
 pub mod refusal;
 pub mod reservation;
+pub mod snapshot;
 pub mod step;
 pub mod terms;
 pub mod time;

@@ -15,6 +15,7 @@ pub mod request;
 mod resolve;
 pub mod resume;
 mod settle;
+pub mod snapshot;
 mod split;
 mod stores;
 pub mod sweep;

@@ -44,9 +44,20 @@ pub(crate) fn overloaded() -> Status {
 
 /// INVALID_ARGUMENT that names the field.
 pub(crate) fn invalid(reason: &str, field: &str, description: &str) -> Status {
+    invalid_with(reason, field, description, &[])
+}
+
+/// The same, with more to say.
+pub(crate) fn invalid_with(
+    reason: &str,
+    field: &str,
+    description: &str,
+    metadata: &[(&str, &str)],
+) -> Status {
     let mut details = ErrorDetails::new();
-    let metadata = HashMap::from([("field".to_owned(), field.to_owned())]);
-    details.set_error_info(reason, DOMAIN, metadata);
+    let metadata = [("field", field)].into_iter().chain(metadata.iter().copied());
+    let metadata = metadata.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    details.set_error_info(reason, DOMAIN, metadata.collect::<HashMap<_, _>>());
     details.add_bad_request_violation(field, description);
     let message = format!("{field} {description}");
     Status::with_error_details(Code::InvalidArgument, message, details)

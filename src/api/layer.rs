@@ -26,7 +26,7 @@ const MARGIN_MAX: Duration = Duration::from_millis(20);
 
 /// A call that states no time-out is given up after this time: its own work has ended long before, one
 /// way or the other. Of a stream this is the time to its first headers.
-const CALL_MAX: Duration = Duration::from_secs(60);
+pub(crate) const CALL_MAX: Duration = Duration::from_secs(60);
 
 /// When a call is given up. In the extensions of every request that states a time-out.
 #[derive(Clone, Copy, Debug)]

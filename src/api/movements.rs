@@ -1,5 +1,7 @@
 //! MovementService: takes the facts.
 
+pub(super) mod snapshot;
+
 use std::{pin::Pin, time::Duration};
 
 use futures::Stream;
@@ -12,11 +14,11 @@ use crate::{
     api::{
         Api,
         error::{invalid, movement_error, poisoned_error},
-        layer::Deadline,
+        layer::{CALL_MAX, Deadline},
         proto::{
-            self, Durability, Movement, MovementError, MovementResult, MovementStatus,
-            RecordMovementsRequest, RecordMovementsResponse, SyncMovementsRequest,
-            SyncMovementsResponse, movement_service_server::MovementService,
+            self, ApplySnapshotRequest, ApplySnapshotResponse, Durability, Movement, MovementError,
+            MovementResult, MovementStatus, RecordMovementsRequest, RecordMovementsResponse,
+            SyncMovementsRequest, SyncMovementsResponse, movement_service_server::MovementService,
         },
         token::Token,
         wire,
@@ -63,6 +65,14 @@ impl MovementService for Api {
         tokio::spawn(take(self.clone(), request.into_inner(), pending));
         tokio::spawn(answer(self.clone(), settling, answers));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn apply_snapshot(
+        &self,
+        request: Request<Streaming<ApplySnapshotRequest>>,
+    ) -> Result<Response<ApplySnapshotResponse>, Status> {
+        let deadline = patient_deadline(&request);
+        self.take_snapshot(request.into_inner(), deadline).await.map(Response::new)
     }
 }
 
@@ -184,6 +194,12 @@ pub(crate) fn report(
 pub(crate) fn deadline<T>(request: &Request<T>) -> Instant {
     let stated = request.extensions().get::<Deadline>();
     stated.map_or_else(|| Instant::now() + DEADLINE_DEFAULT, |deadline| deadline.0)
+}
+
+/// The same for a call that brings more than one report.
+fn patient_deadline<T>(request: &Request<T>) -> Instant {
+    let stated = request.extensions().get::<Deadline>();
+    stated.map_or_else(|| Instant::now() + CALL_MAX, |deadline| deadline.0)
 }
 
 impl Api {

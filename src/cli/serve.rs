@@ -70,7 +70,8 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         let refresh = tokio::spawn(refresh(ledger.clone()));
         let sweeper = Sweeper::start(&writer);
         tracing::info!(address = %listener.local_addr()?, "listening");
-        let api = Api::new(ledger.clone(), availability, writer.clone(), stopped.clone());
+        let api = Api::new(ledger.clone(), availability, writer.clone(), stopped.clone())
+            .with_drop_limits(config.drop_limits());
         let serving = api::run(listener, wait(stopped.clone()), api, health);
         drain_after(serving, stopped.clone(), &config, || drain.begin()).await?;
         refresh.abort();

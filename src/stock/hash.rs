@@ -25,6 +25,14 @@ impl Digest {
         hash.text(request_id);
         Digest(hash.finish_u128())
     }
+
+    /// The digest of a snapshot: kept apart from both.
+    pub fn of_snapshot(source: &str, key: &str) -> Digest {
+        let mut hash = StableHash::new("snapshot key");
+        hash.text(source);
+        hash.text(key);
+        Digest(hash.finish_u128())
+    }
 }
 
 /// Hexadecimal, where it is text: formats of numbers end at 64 bits.

@@ -14,6 +14,7 @@ mod step;
 
 use rustc_hash::FxHashMap;
 
+pub use self::judge::AHEAD_MAX;
 use crate::mutants::{Mutant, on};
 use crate::stock::{
     book::{Announcement, Book, DocumentLine, HoldKey, HoldUse, Needs, Request, RequestKey},

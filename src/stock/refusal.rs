@@ -181,6 +181,17 @@ pub enum Refusal {
         /// Every line that is short.
         short: Vec<Short>,
     },
+    /// The location has stock of more items than a snapshot may have rows.
+    #[error("the location has stock of more items than a snapshot can count")]
+    SnapshotTooLarge,
+    /// A snapshot that looks as if the feed that made it broke.
+    #[error("{to_zero} of {with_stock} items would drop to zero; confirm that this is meant")]
+    SnapshotDropsTooMuch {
+        /// Items that would.
+        to_zero: u32,
+        /// Items that have stock.
+        with_stock: u32,
+    },
     /// A balance would leave the range that every part of the system can represent.
     #[error("the balance would leave its range")]
     BalanceOutOfRange,
@@ -230,6 +241,8 @@ impl Refusal {
             | Refusal::NotDue
             | Refusal::TtlExceeded { .. }
             | Refusal::UnitsPerOrderExceeded { .. }
+            | Refusal::SnapshotTooLarge
+            | Refusal::SnapshotDropsTooMuch { .. }
             | Refusal::InsufficientStock { .. } => Class::FailedPrecondition,
             Refusal::BalanceOutOfRange => Class::OutOfRange,
             Refusal::HoldInUse | Refusal::GroupRefused { .. } => Class::Aborted,
@@ -274,6 +287,8 @@ impl Refusal {
             Refusal::TtlExceeded { .. } => "TTL_EXCEEDED",
             Refusal::UnitsPerOrderExceeded { .. } => "UNITS_PER_ORDER_EXCEEDED",
             Refusal::InsufficientStock { .. } => "INSUFFICIENT_STOCK",
+            Refusal::SnapshotTooLarge => "SNAPSHOT_TOO_LARGE",
+            Refusal::SnapshotDropsTooMuch { .. } => "SNAPSHOT_DROPS_TOO_MUCH",
             Refusal::BalanceOutOfRange => "BALANCE_OUT_OF_RANGE",
             Refusal::GroupRefused { .. } => "GROUP_REFUSED",
         }
@@ -308,6 +323,9 @@ impl Refusal {
             Refusal::TtlExceeded { ttl_max_ms } => vec![("ttl_max_ms", ttl_max_ms.to_string())],
             Refusal::UnitsPerOrderExceeded { sku, units_max } => {
                 vec![("sku", sku.clone()), ("units_max", units_max.to_string())]
+            }
+            Refusal::SnapshotDropsTooMuch { to_zero, with_stock } => {
+                vec![("to_zero", to_zero.to_string()), ("with_stock", with_stock.to_string())]
             }
             Refusal::InsufficientStock { short } => {
                 let (sku, available, wanted) = first(short);

@@ -4,3 +4,4 @@ mod database;
 mod epoch;
 mod processes;
 mod reservations;
+mod snapshots;

@@ -47,6 +47,8 @@ fn refusals() -> Vec<Refusal> {
         Refusal::TtlExceeded { ttl_max_ms: 1 },
         Refusal::UnitsPerOrderExceeded { sku: id(), units_max: 1 },
         Refusal::InsufficientStock { short: Vec::new() },
+        Refusal::SnapshotTooLarge,
+        Refusal::SnapshotDropsTooMuch { to_zero: 2, with_stock: 3 },
         Refusal::BalanceOutOfRange,
         Refusal::GroupRefused { group: id() },
     ]
@@ -93,6 +95,7 @@ fn every_reason_of_a_call_is_in_the_table() {
         include_str!("../../src/api/layer.rs"),
         include_str!("../../src/api/ledger.rs"),
         include_str!("../../src/api/movements.rs"),
+        include_str!("../../src/api/movements/snapshot.rs"),
         include_str!("../../src/api/network.rs"),
         include_str!("../../src/api/network/location.rs"),
         include_str!("../../src/api/network/policy.rs"),

@@ -13,5 +13,6 @@ mod promises;
 mod refusals;
 mod requests;
 mod returns;
+mod snapshots;
 mod supply;
 mod transfers;

@@ -17,5 +17,6 @@ pub mod redis;
 pub mod reservations;
 pub mod seed;
 pub mod server;
+pub mod snapshots;
 pub mod steps;
 pub mod web;

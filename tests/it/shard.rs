@@ -84,6 +84,7 @@ async fn a_ledger_spread_by_partition_takes_every_movement_and_holds() {
     let expected = [
         "ledger_entry",
         "ledger_head",
+        "location_snapshot",
         "position",
         "request",
         "reservation",

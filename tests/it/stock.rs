@@ -13,5 +13,6 @@ mod policies;
 pub mod promises;
 pub mod properties;
 mod reservations;
+mod snapshots;
 mod steps;
 pub mod strategy;

@@ -13,13 +13,13 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use crate::api::proto::{
-    GetChannelPolicyRequest, GetChannelPolicyResponse, GetChannelRequest, GetChannelResponse,
-    GetItemRequest, GetItemResponse, GetLocationRequest, GetLocationResponse,
-    ListChannelPoliciesRequest, ListChannelPoliciesResponse, ListChannelsRequest,
-    ListChannelsResponse, ListItemsRequest, ListItemsResponse, ListLocationsRequest,
-    ListLocationsResponse, Location, Movement, MovementError, MovementResult, MovementStatus,
-    PutChannelPolicyRequest, PutChannelPolicyResponse, PutChannelRequest, PutChannelResponse,
-    PutItemRequest, PutItemResponse, PutLocationRequest, PutLocationResponse,
+    ApplySnapshotRequest, ApplySnapshotResponse, GetChannelPolicyRequest, GetChannelPolicyResponse,
+    GetChannelRequest, GetChannelResponse, GetItemRequest, GetItemResponse, GetLocationRequest,
+    GetLocationResponse, ListChannelPoliciesRequest, ListChannelPoliciesResponse,
+    ListChannelsRequest, ListChannelsResponse, ListItemsRequest, ListItemsResponse,
+    ListLocationsRequest, ListLocationsResponse, Location, Movement, MovementError, MovementResult,
+    MovementStatus, PutChannelPolicyRequest, PutChannelPolicyResponse, PutChannelRequest,
+    PutChannelResponse, PutItemRequest, PutItemResponse, PutLocationRequest, PutLocationResponse,
     RecordMovementsRequest, RecordMovementsResponse, SyncMovementsRequest, SyncMovementsResponse,
     movement_service_server::{MovementService, MovementServiceServer},
     network_service_server::{NetworkService, NetworkServiceServer},
@@ -194,6 +194,13 @@ impl MovementService for Fake {
             }
         });
         Ok(Response::new(answers.boxed()))
+    }
+
+    async fn apply_snapshot(
+        &self,
+        _: Request<Streaming<ApplySnapshotRequest>>,
+    ) -> Result<Response<ApplySnapshotResponse>, Status> {
+        Err(Status::unimplemented(""))
     }
 }
 

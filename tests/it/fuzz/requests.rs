@@ -50,8 +50,9 @@ const WORDS: [&str; 22] = [
 type Again = fn(&[u8]) -> bool;
 
 /// Every request, decoded, encoded and decoded again.
-const REQUESTS: [(&str, Again); 33] = [
+const REQUESTS: [(&str, Again); 34] = [
     ("AmendReservation", again::<proto::AmendReservationRequest>),
+    ("ApplySnapshot", again::<proto::ApplySnapshotRequest>),
     ("BatchCreateReservations", again::<proto::BatchCreateReservationsRequest>),
     ("BatchGetPositions", again::<proto::BatchGetPositionsRequest>),
     ("CancelReservation", again::<proto::CancelReservationRequest>),
