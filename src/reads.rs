@@ -15,9 +15,9 @@ use crate::{
     },
     ledger::{Ledger, fault::Fault},
     stock::{
+        channel_policy::{Policy, Shown},
         hold::HoldId,
         ids::{Partition, PositionKey, Seq},
-        policy::{self, Buffer},
         position::Position,
         time::{Micros, Timestamp},
     },
@@ -71,11 +71,16 @@ pub struct Stock {
 }
 
 impl Stock {
-    /// What may still be promised of it, `own` units of its owner's not counting.
-    pub fn available(&self, own: i64, buffer: Buffer) -> i64 {
+    /// What may still be promised of it through a channel, `own` units of its owner's not counting.
+    pub fn available(&self, key: PositionKey, own: i64, policy: &Policy) -> i64 {
         // What is its owner's may be younger than the row.
         let reserved = self.reserved - own.min(self.reserved);
-        policy::available(self.sellable, reserved, self.held, buffer)
+        policy.available(key, self.sellable, reserved, self.held)
+    }
+
+    /// What the channel is told of it.
+    pub fn shown(&self, key: PositionKey, own: i64, policy: &Policy) -> Shown {
+        policy.shown(self.available(key, own, policy))
     }
 }
 

@@ -1,5 +1,6 @@
 //! AvailabilityService: what may still be promised.
 
+mod explain;
 mod pickup;
 
 use std::sync::Arc;
@@ -11,24 +12,21 @@ use crate::{
         Api,
         error::{invalid, unknown},
         proto::{
-            self, AvailabilityCause, AvailabilityTerm, CheckAvailabilityRequest,
-            CheckAvailabilityResponse, ExplainAvailabilityRequest, ExplainAvailabilityResponse,
-            FindPickupLocationsRequest, FindPickupLocationsResponse,
+            self, CheckAvailabilityRequest, CheckAvailabilityResponse, ExplainAvailabilityRequest,
+            ExplainAvailabilityResponse, FindPickupLocationsRequest, FindPickupLocationsResponse,
             availability_service_server::AvailabilityService,
         },
         reservations::asked::{optional_hold_id, reservation_id},
         token::Token,
         wire::{duration_in, time_out},
     },
-    availability::{explain::HeldUnits, hold::KnownHold},
-    ledger::{directory::Known, reservation::PromiseOrder},
+    availability::hold::KnownHold,
+    ledger::directory::Known,
     reads::{Question, Stock},
     stock::{
-        channel_policy::Policy,
+        channel_policy::{Policy, Shown},
         hold::HoldId,
-        ids::{ItemNo, PositionKey, is_identifier, is_sku},
-        policy,
-        position::Position,
+        ids::{ChannelNo, PositionKey, Seq, is_identifier, is_sku},
         reservation::Reservation,
         time::{Micros, SECOND},
     },
@@ -42,8 +40,6 @@ const PAIRS_MAX: usize = 20_000;
 const AGE_US_DEFAULT: Micros = SECOND;
 /// The most that a caller may allow.
 const AGE_US_MAX: Micros = 3_600 * SECOND;
-/// Rows that an explanation names of one term.
-const CAUSES_MAX: usize = 100;
 
 #[tonic::async_trait]
 impl AvailabilityService for Api {
@@ -76,38 +72,7 @@ impl AvailabilityService for Api {
         &self,
         request: Request<ExplainAvailabilityRequest>,
     ) -> Result<Response<ExplainAvailabilityResponse>, Status> {
-        let sent = request.into_inner();
-        let policy = self.policy(&sent.channel_id).await?;
-        let place = self.place(&sent.location_id).await?;
-        check_sku(&sent.sku, "sku")?;
-        let item = self.item_no(&sent.sku).await?;
-        let item = item.ok_or_else(|| unknown("item", "sku", &sent.sku))?;
-        let key = PositionKey { place, item };
-        let question = Question { keys: &[key], own: None, seen: None, age_us_max: AGE_US_DEFAULT };
-        let answer = self.reads.stock(question).await?;
-        let stock = answer.stock.first().copied().unwrap_or_default();
-        let promises =
-            self.ledger.promises(key, PromiseOrder::LargestFirst, CAUSES_MAX as i64 + 1).await?;
-        let holds = self.reads.availability().holds_of(key, CAUSES_MAX + 1).await;
-        let position = self.ledger.positions(&[key]).await?.remove(&key).unwrap_or_default();
-        let terms = vec![
-            sellable_term(&stock),
-            reserved_term(&stock, item, &promises),
-            held_term(&stock, &holds.unwrap_or_default()),
-            buffer_term(&stock, &policy, sent.channel_id),
-        ];
-        let buffer = policy.buffer;
-        Ok(Response::new(ExplainAvailabilityResponse {
-            terms,
-            sum: policy::headroom(stock.sellable, stock.reserved, stock.held, buffer),
-            available: stock.available(0, buffer),
-            shortfall: (stock.reserved - stock.sellable).max(0),
-            version: stock.seq as u64,
-            doubtful: position.doubtful_at.is_some(),
-            unserved: self.unserved(key, &position).await?,
-            as_of: Some(time_out(answer.as_of)),
-            degraded: answer.degraded,
-        }))
+        Ok(Response::new(self.explain(request.into_inner()).await?))
     }
 
     async fn find_pickup_locations(
@@ -156,13 +121,12 @@ impl Pairs {
         });
         let tell = |((location_id, sku), index): ((String, String), &Option<usize>)| {
             let found = index.and_then(|index| Some((self.keys.get(index)?, stock.get(index)?)));
-            let (available, version) = found.map_or((0, 0), |(key, stock)| {
+            let (shown, version) = found.map_or((policy.shown(0), 0), |(key, stock)| {
                 let own = own.iter().filter(|own| own.id.place == key.place);
                 let own = own.map(|own| own.reserved(key.item)).sum();
-                (stock.available(own, policy.buffer), stock.seq)
+                (stock.shown(*key, own, policy), stock.seq)
             });
-            let known = version > 0;
-            proto::Availability { sku, location_id, available, version: version as u64, known }
+            availability(sku, location_id, shown, version)
         };
         pairs.zip(&self.indices).map(tell).collect()
     }
@@ -188,6 +152,20 @@ impl Api {
         known().ok_or_else(|| unknown("channel", "channel_id", channel_id))
     }
 
+    /// The policy of the channel with a number.
+    pub(in crate::api) async fn policy_of(
+        &self,
+        channel: Option<ChannelNo>,
+    ) -> Result<Arc<Policy>, Status> {
+        let Some(channel) = channel else { return Ok(Arc::default()) };
+        let directory = self.ledger.directory();
+        if directory.known().channel_of(channel).is_none() {
+            directory.find_numbered_channels(&[channel]).await?;
+        }
+        let known = directory.known();
+        Ok(known.channel_of(channel).map_or_else(Arc::default, |known| Arc::clone(&known.policy)))
+    }
+
     /// What the ledger keeps of promises that do not count against their owner: a reservation (an empty
     /// name is none), and a hold that the reservation layer does not have.
     async fn own_promises(
@@ -206,23 +184,6 @@ impl Api {
             }
         }
         Ok(own)
-    }
-
-    /// Whom a shortfall of a position hits.
-    async fn unserved(
-        &self,
-        key: PositionKey,
-        position: &Position,
-    ) -> Result<Vec<AvailabilityCause>, Status> {
-        let shortfall = position.reserved - position.sellable;
-        if shortfall <= 0 {
-            return Ok(Vec::new());
-        }
-        let newest =
-            self.ledger.promises(key, PromiseOrder::NewestFirst, CAUSES_MAX as i64).await?;
-        let newest = newest.iter().map(|made| (made, made.reserved(key.item)));
-        let hit = policy::unserved(shortfall, newest);
-        Ok(hit.into_iter().map(|(made, lacking)| promise(made, lacking)).collect())
     }
 
     async fn pairs(
@@ -289,48 +250,19 @@ fn min_token(sent: &str) -> Result<Option<Token>, Status> {
     token.map(Some).ok_or_else(|| invalid("TOKEN_INVALID", "min_token", rule))
 }
 
-fn cause(kind: &str, id: String, quantity: i64) -> AvailabilityCause {
-    AvailabilityCause { kind: kind.to_owned(), id, quantity, expires_at: None }
-}
-
-fn term(term: &str, quantity: i64, mut causes: Vec<AvailabilityCause>) -> AvailabilityTerm {
-    causes.sort_by_key(|cause| cause.quantity);
-    let truncated = causes.len() > CAUSES_MAX;
-    causes.truncate(CAUSES_MAX);
-    AvailabilityTerm { term: term.to_owned(), quantity, causes, truncated }
-}
-
-fn sellable_term(stock: &Stock) -> AvailabilityTerm {
-    let causes = vec![cause("position", stock.seq.to_string(), stock.sellable)];
-    term("sellable", stock.sellable, causes)
-}
-
-fn reserved_term(stock: &Stock, item: ItemNo, promises: &[Reservation]) -> AvailabilityTerm {
-    let causes = promises.iter().map(|made| promise(made, -made.reserved(item)));
-    term("reserved", -stock.reserved, causes.collect())
-}
-
-fn promise(made: &Reservation, quantity: i64) -> AvailabilityCause {
-    // Who asked for a hold knows it by that name, wherever it is kept.
-    let held = made.held_as.map(|digest| HoldId { place: made.id.place, digest });
-    let (kind, id) = match held {
-        Some(hold) => ("hold", hold.to_string()),
-        None => ("reservation", made.id.to_string()),
-    };
-    let expires_at = Some(time_out(made.expires_at));
-    AvailabilityCause { expires_at, ..cause(kind, id, quantity) }
-}
-
-fn held_term(stock: &Stock, holds: &[HeldUnits]) -> AvailabilityTerm {
-    let causes = holds.iter().map(|held| AvailabilityCause {
-        expires_at: Some(time_out(held.expires_at)),
-        ..cause("hold", held.id.to_string(), -held.units)
-    });
-    term("held", -stock.held, causes.collect())
-}
-
-fn buffer_term(stock: &Stock, policy: &Policy, channel_id: String) -> AvailabilityTerm {
-    let buffer = -policy.buffer.of(stock.sellable);
-    let causes = if buffer == 0 { Vec::new() } else { vec![cause("policy", channel_id, buffer)] };
-    term("buffer", buffer, causes)
+/// One pair, as far as the channel is told.
+fn availability(
+    sku: String,
+    location_id: String,
+    shown: Shown,
+    version: Seq,
+) -> proto::Availability {
+    proto::Availability {
+        sku,
+        location_id,
+        available: shown.available,
+        version: version as u64,
+        known: version > 0,
+        band: shown.band.map_or(0, |band| band as i32),
+    }
 }

@@ -78,8 +78,10 @@ pub(crate) fn refused(refusal: &Refusal) -> Status {
     if let Refusal::InsufficientStock { short } = refusal {
         let mut left = VIOLATIONS_BYTES_MAX;
         for line in short {
-            let Short { sku, wanted, available, version } = line;
-            let description = format!("{available} available of {wanted} at version {version}");
+            let Short { sku, wanted, available, band, version } = line;
+            let least = if band.is_some() { "at least " } else { "" };
+            let description =
+                format!("{least}{available} available of {wanted} at version {version}");
             let bytes = refusal.reason().len() + sku.len() + description.len() + 8;
             let Some(less) = left.checked_sub(bytes) else { break };
             left = less;

@@ -11,7 +11,7 @@ use crate::{
         error::{invalid, unknown},
         network::{
             location::location_in,
-            policy::{policy_in, version_mismatch},
+            policy::{name_unknown, policy_in, put_by, version_mismatch},
         },
         page,
         proto::{
@@ -25,7 +25,7 @@ use crate::{
             network_service_server::NetworkService,
         },
     },
-    ledger::network::{Channel, ChannelPolicy, Item, PutPolicy},
+    ledger::network::{Channel, Item, PutPolicy},
     stock::{
         ids::{is_identifier, is_sku},
         network::{GTINS_MAX, is_gtin, is_name},
@@ -114,15 +114,18 @@ impl NetworkService for Api {
         &self,
         request: Request<PutChannelPolicyRequest>,
     ) -> Result<Response<PutChannelPolicyResponse>, Status> {
-        let PutChannelPolicyRequest { policy, expected_version } = request.into_inner();
-        let ChannelPolicy { channel_id, policy } = policy_in(policy.unwrap_or_default())?;
+        let PutChannelPolicyRequest { policy, expected_version, actor, note } =
+            request.into_inner();
+        let policy = policy_in(policy.unwrap_or_default())?;
+        let channel_id = policy.channel_id.clone();
+        let by = put_by(&actor, &note)?;
         // No version is as high as the highest number, so what does not fit is a mismatch like others.
         let expected = expected_version.map(|version| i64::try_from(version).unwrap_or(i64::MAX));
-        match self.ledger.put_policy(&channel_id, &policy, expected).await? {
+        match self.ledger.put_policy(policy, expected, by).await? {
             PutPolicy::Put(policy) => {
-                let policy = ChannelPolicy { channel_id, policy };
-                Ok(Response::new(PutChannelPolicyResponse { policy: Some(policy.into()) }))
+                Ok(Response::new(PutChannelPolicyResponse { policy: Some((*policy).into()) }))
             }
+            PutPolicy::NameUnknown(field) => Err(name_unknown(&field)),
             PutPolicy::ChannelUnknown => Err(unknown("channel", "channel_id", &channel_id)),
             PutPolicy::VersionMismatch(version) => Err(version_mismatch(&channel_id, version)),
         }
@@ -145,8 +148,10 @@ impl NetworkService for Api {
         let ListChannelPoliciesRequest { page_size, page_token } = request.into_inner();
         let rows_max = page::rows_max(page_size)?;
         let after = page::decode(POLICIES, &page_token)?.unwrap_or_default();
-        let rows = self.ledger.policies(&after, rows_max).await?;
-        let next_page_token = page::next(POLICIES, &rows, rows_max, |row| row.channel_id.clone());
+        let (rows, more) = self.ledger.policies(&after, rows_max).await?;
+        let last = rows.last().filter(|_| more);
+        let next_page_token =
+            last.map_or_else(String::new, |row| page::encode(POLICIES, &row.channel_id));
         let policies = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(ListChannelPoliciesResponse { policies, next_page_token }))
     }

@@ -3,15 +3,17 @@
 mod channel;
 mod item;
 mod location;
+mod policy;
 
 use sqlx::{Postgres, Transaction};
 
-pub(super) use crate::ledger::network::{channel::PolicyRow, location::LocationRow};
 pub use crate::ledger::network::{
-    channel::{Channel, ChannelPolicy, PutPolicy},
+    channel::Channel,
     item::Item,
     location::Location,
+    policy::{ChannelPolicy, NamedRule, PutBy, PutPolicy, Scope},
 };
+pub(super) use crate::ledger::network::{location::LocationRow, policy::PolicyRow};
 use crate::ledger::{Ledger, fault::Fault};
 
 impl Ledger {

@@ -7,9 +7,9 @@ use crate::{
     ledger::{directory::KnownLocation, fault::Fault},
     reads::{Question, Reads},
     stock::{
+        channel_policy::Policy,
         distance::{Coordinates, nearest},
         ids::{ItemNo, LocationNo, Place, PositionKey},
-        policy::Buffer,
         time::{SECOND, Timestamp},
     },
 };
@@ -32,8 +32,8 @@ pub struct Search<'s> {
     pub radius_m: f64,
     /// Which items, each once, and how many of each; nobody has heard of an item without a number.
     pub lines: &'s [(Option<ItemNo>, i64)],
-    /// What the channel keeps back.
-    pub buffer: Buffer,
+    /// What the channel may promise.
+    pub policy: &'s Policy,
     /// Only locations that have all of it.
     pub whole: bool,
     /// How many locations, at most.
@@ -60,7 +60,7 @@ pub struct Nearby {
     pub location: Arc<KnownLocation>,
     /// How far away, in metres.
     pub distance_m: f64,
-    /// Units that it lacks, line by line.
+    /// Units that it lacks, line by line, as far as the channel is told.
     pub missing: Vec<i64>,
 }
 
@@ -101,7 +101,7 @@ impl Reads {
         &self,
         place: Place,
         lines: &[(ItemNo, i64)],
-        buffer: Buffer,
+        policy: &Policy,
         found_max: usize,
     ) -> Result<Vec<Nearby>, Fault> {
         if lines.is_empty() {
@@ -116,16 +116,18 @@ impl Reads {
         let lines: Vec<_> = lines.iter().map(|&(item, quantity)| (Some(item), quantity)).collect();
         let (except, radius_m) = (Some(place), f64::INFINITY);
         let search =
-            Search { from, except, radius_m, lines: &lines, buffer, whole: true, found_max };
+            Search { from, except, radius_m, lines: &lines, policy, whole: true, found_max };
         Ok(self.among_known(search).await?.nearby)
     }
 
     /// By distance; one more than are looked at.
     fn candidates(&self, search: &Search<'_>) -> Vec<(Arc<KnownLocation>, f64)> {
         let known = self.ledger.directory().known();
-        let locations = known
-            .locations()
-            .filter(|location| location.pickup_enabled && Some(location.place) != search.except);
+        let locations = known.locations().filter(|location| {
+            location.pickup_enabled
+                && Some(location.place) != search.except
+                && search.policy.is_eligible(location.place.location)
+        });
         let located = locations.map(|location| (location.place.location, location.coordinates));
         let near = nearest(search.from, located);
         let near = near.take_while(|(_, distance_m)| *distance_m <= search.radius_m);
@@ -158,10 +160,17 @@ impl Reads {
         }
         let mut stock = stock.into_iter();
         for (location, distance_m) in part {
-            let missing = search.lines.iter().map(|(item, quantity)| {
-                let there = item.and_then(|_| stock.next());
-                let available = there.map_or(0, |stock| stock.available(0, search.buffer));
-                (quantity - available).max(0)
+            let missing = search.lines.iter().map(|&(item, quantity)| {
+                let key = item.map(|item| PositionKey { place: location.place, item });
+                let there = key.and_then(|key| Some((key, stock.next()?)));
+                let available =
+                    there.map_or(0, |(key, stock)| stock.available(key, 0, search.policy));
+                // Whether there is enough is what a hold would say; how much there is may not be told.
+                if quantity <= available {
+                    0
+                } else {
+                    quantity - search.policy.shown(available).available
+                }
             });
             let missing: Vec<_> = missing.collect();
             let fits = !search.whole || missing.iter().all(|units| *units == 0);

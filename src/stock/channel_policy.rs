@@ -1,8 +1,18 @@
 //! What a channel may promise, how much at once, and for how long.
 
+mod rules;
+mod shown;
+
+use rustc_hash::FxHashSet;
+
+pub use self::{
+    rules::{RULES_MAX, Rule, Rules},
+    shown::{Band, Shown, Visibility},
+};
 use crate::stock::{
     draft::QUANTITY_MAX,
-    policy::Buffer,
+    ids::{LocationNo, PositionKey},
+    policy::{self, Buffer},
     reservation::Settlement,
     time::{Micros, SECOND},
 };
@@ -21,16 +31,20 @@ pub const COLLECT_DAYS_MAX: u32 = 31;
 pub const COLLECT_DAYS_PAID_ONLINE: u32 = 7;
 /// Business days to collect what is paid for when it is collected, where the policy states none.
 pub const COLLECT_DAYS_PAY_IN_STORE: u32 = 2;
+/// Locations that a policy may name.
+pub const ELIGIBLE_MAX: usize = 10_000;
 
 const MINUTE: Micros = 60 * SECOND;
 
 /// The policy of a channel. The default is that of a channel without one: no buffer, no cap, and
 /// the widest limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// What is kept back of each position.
+    /// What is kept back of each position of which no rule says anything else: ask
+    /// [`Policy::buffer_at`].
     pub buffer: Buffer,
-    /// Most units of one item in one hold or reservation, up to 1,000,000,000; 0: no cap.
+    /// Most units of one item in one hold or reservation, up to 1,000,000,000, where no rule says
+    /// anything else: ask [`Policy::cap_at`]. 0: no cap.
     pub units_per_order_max: i64,
     /// Duration of a hold whose caller states none, [`TTL_MIN`] to `hold_ttl_max`.
     pub hold_ttl_default: Micros,
@@ -47,6 +61,14 @@ pub struct Policy {
     pub answer_timeout: Option<Micros>,
     /// What becomes of a reservation that the store did not answer in time.
     pub unanswered: Unanswered,
+    /// What differs for items and locations.
+    pub rules: Rules,
+    /// Locations whose stock may be promised; none: all.
+    pub eligible: FxHashSet<LocationNo>,
+    /// What the channel is told of what is available.
+    pub visibility: Visibility,
+    /// Up to so many units are few left, up to 1,000,000,000.
+    pub few_left_max: i64,
     /// How often a policy was put for the channel.
     pub version: i64,
 }
@@ -74,6 +96,10 @@ impl Default for Policy {
             collect_days_pay_in_store: COLLECT_DAYS_PAY_IN_STORE,
             answer_timeout: None,
             unanswered: Unanswered::Reject,
+            rules: Rules::default(),
+            eligible: FxHashSet::default(),
+            visibility: Visibility::Exact,
+            few_left_max: 0,
             version: 0,
         }
     }
@@ -88,14 +114,41 @@ impl Policy {
         }
     }
 
-    /// The first field that is out of its bounds, by its name in the contract.
+    /// What is kept back of a position: what is said of the item at the location goes before what is
+    /// said of the item, that before the location, and that before what is said of all.
+    pub fn buffer_at(&self, key: PositionKey) -> Buffer {
+        self.rules.find(key, |rule| rule.buffer).unwrap_or(self.buffer)
+    }
+
+    /// Most units of the item in one hold or reservation at the location, likewise; 0: no cap.
+    pub fn cap_at(&self, key: PositionKey) -> i64 {
+        self.rules.find(key, |rule| rule.units_per_order_max).unwrap_or(self.units_per_order_max)
+    }
+
+    /// Whether stock of a location may be promised.
+    pub fn is_eligible(&self, location: LocationNo) -> bool {
+        self.eligible.is_empty() || self.eligible.contains(&location)
+    }
+
+    /// What may still be promised of a position.
+    pub fn available(&self, key: PositionKey, sellable: i64, reserved: i64, held: i64) -> i64 {
+        match self.is_eligible(key.place.location) {
+            true => policy::available(sellable, reserved, held, self.buffer_at(key)),
+            false => 0,
+        }
+    }
+
+    /// What the channel is told of so many units.
+    pub fn shown(&self, available: i64) -> Shown {
+        Shown::of(available, self.visibility, self.few_left_max)
+    }
+
+    /// The first field that is out of its bounds, by its name in the contract; of rules see
+    /// [`Rule::flaw`].
     pub fn flaw(&self) -> Option<&'static str> {
-        let Buffer { units, percent } = self.buffer;
         let collect_days = 0..=COLLECT_DAYS_MAX;
         let reservation = TTL_MIN..=RESERVATION_TTL_MAX;
         let rules = [
-            ("buffer_units", (0..=QUANTITY_MAX).contains(&units)),
-            ("buffer_percent", (0..=100).contains(&percent) && (units == 0 || percent == 0)),
             ("units_per_order_max", (0..=QUANTITY_MAX).contains(&self.units_per_order_max)),
             ("hold_ttl_max", (TTL_MIN..=HOLD_TTL_MAX).contains(&self.hold_ttl_max)),
             ("hold_ttl_default", (TTL_MIN..=self.hold_ttl_max).contains(&self.hold_ttl_default)),
@@ -106,7 +159,9 @@ impl Policy {
                 "answer_timeout",
                 self.answer_timeout.is_none_or(|timeout| reservation.contains(&timeout)),
             ),
+            ("few_left_max", (0..=QUANTITY_MAX).contains(&self.few_left_max)),
         ];
-        rules.into_iter().find(|(_, holds)| !holds).map(|(field, _)| field)
+        let broken = || rules.into_iter().find(|(_, holds)| !holds).map(|(field, _)| field);
+        self.buffer.flaw().or_else(broken)
     }
 }

@@ -1,7 +1,11 @@
 //! How much of what is there a channel may promise.
 
+use serde::{Deserialize, Serialize};
+
+use crate::stock::draft::QUANTITY_MAX;
+
 /// What a channel keeps back from its own sales.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Buffer {
     /// Units. Not negative.
     pub units: i64,
@@ -10,6 +14,17 @@ pub struct Buffer {
 }
 
 impl Buffer {
+    /// The field that is out of its bounds, by its name in the contract: 0 to 1,000,000,000 units, 0 to
+    /// 100 per cent, not both.
+    pub fn flaw(self) -> Option<&'static str> {
+        let Buffer { units, percent } = self;
+        if !(0..=QUANTITY_MAX).contains(&units) {
+            return Some("buffer_units");
+        }
+        let sound = (0..=100).contains(&percent) && (units == 0 || percent == 0);
+        (!sound).then_some("buffer_percent")
+    }
+
     /// Units kept back of this many.
     pub fn of(self, sellable: i64) -> i64 {
         let sellable = sellable.max(0);

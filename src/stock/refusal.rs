@@ -1,6 +1,11 @@
 //! Every reason for a no, in order of precedence.
 
-use crate::stock::{ids::Seq, time::Timestamp};
+use crate::stock::{
+    channel_policy::{Band, Policy, Shown},
+    ids::Seq,
+    step::Wanted,
+    time::Timestamp,
+};
 
 /// The kind of a refusal: the canonical gRPC status codes, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +166,9 @@ pub enum Refusal {
     /// It is not over yet.
     #[error("the deadline has not passed")]
     NotDue,
+    /// The channel's policy names other locations.
+    #[error("the channel may not promise stock of this location")]
+    LocationNotEligible,
     /// Longer than the channel's policy allows.
     #[error("ttl is longer than the {ttl_max_ms} ms that the channel allows")]
     TtlExceeded {
@@ -210,10 +218,20 @@ pub struct Short {
     pub sku: String,
     /// What was asked for.
     pub wanted: i64,
-    /// What may be promised.
+    /// What may be promised, as far as the channel is told: see [`Shown`].
     pub available: i64,
+    /// The band, where that is all that the channel is told.
+    pub band: Option<Band>,
     /// The entry that this rests on.
     pub version: Seq,
+}
+
+impl Short {
+    /// A line of which so much is available under a policy.
+    pub fn new(line: &Wanted, available: i64, version: Seq, policy: &Policy) -> Short {
+        let Shown { available, band } = policy.shown(available);
+        Short { sku: line.sku.clone(), wanted: line.quantity, available, band, version }
+    }
 }
 
 impl Refusal {
@@ -239,6 +257,7 @@ impl Refusal {
             | Refusal::LineExceeded { .. }
             | Refusal::SameLocation
             | Refusal::NotDue
+            | Refusal::LocationNotEligible
             | Refusal::TtlExceeded { .. }
             | Refusal::UnitsPerOrderExceeded { .. }
             | Refusal::SnapshotTooLarge
@@ -284,6 +303,7 @@ impl Refusal {
             Refusal::LineExceeded { .. } => "LINE_EXCEEDED",
             Refusal::SameLocation => "SAME_LOCATION",
             Refusal::NotDue => "NOT_DUE",
+            Refusal::LocationNotEligible => "LOCATION_NOT_ELIGIBLE",
             Refusal::TtlExceeded { .. } => "TTL_EXCEEDED",
             Refusal::UnitsPerOrderExceeded { .. } => "UNITS_PER_ORDER_EXCEEDED",
             Refusal::InsufficientStock { .. } => "INSUFFICIENT_STOCK",
@@ -329,12 +349,15 @@ impl Refusal {
             }
             Refusal::InsufficientStock { short } => {
                 let (sku, available, wanted) = first(short);
-                vec![
+                let mut metadata = vec![
                     ("sku", sku.to_owned()),
                     ("available", available.to_string()),
                     ("wanted", wanted.to_string()),
                     ("short_lines", short.len().to_string()),
-                ]
+                ];
+                let band = short.first().and_then(|line| line.band);
+                metadata.extend(band.map(|band| ("band", band.name().to_owned())));
+                metadata
             }
             _ => Vec::new(),
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::stock::{
     calendar::Calendar,
     channel_policy::Policy,
+    ids::{Place, PositionKey},
     pickup::PickupSecret,
     refusal::Refusal,
     reservation::{ReservationId, Settlement},
@@ -64,16 +65,29 @@ impl Terms {
         }
     }
 
-    /// Whether the channel allows this many of each item in one order.
+    /// Whether the channel may promise stock of a place.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn check_place(&self, place: Place) -> Result<(), Refusal> {
+        match self.policy.is_eligible(place.location) {
+            true => Ok(()),
+            false => Err(Refusal::LocationNotEligible),
+        }
+    }
+
+    /// Whether the channel allows this many of each item in one order at a place.
     ///
     /// # Errors
     /// It does not.
-    pub fn check_cap(&self, lines: &[Wanted]) -> Result<(), Refusal> {
-        let units_max = self.policy.units_per_order_max;
-        let above = lines.iter().find(|line| units_max > 0 && line.quantity > units_max);
-        above.map_or(Ok(()), |line| {
-            Err(Refusal::UnitsPerOrderExceeded { sku: line.sku.clone(), units_max })
-        })
+    pub fn check_cap(&self, place: Place, lines: &[Wanted]) -> Result<(), Refusal> {
+        for line in lines {
+            let units_max = self.policy.cap_at(PositionKey { place, item: line.item });
+            if units_max > 0 && line.quantity > units_max {
+                return Err(Refusal::UnitsPerOrderExceeded { sku: line.sku.clone(), units_max });
+            }
+        }
+        Ok(())
     }
 
     /// What the pickup code of a reservation is found by.

@@ -16,11 +16,11 @@ use crate::{
     ledger::Ledger,
     mutants::{Mutant, on},
     stock::{
+        channel_policy::Policy,
         hash::Digest,
         hold::HoldId,
         ids::{Partition, Place, PositionKey},
         movement::Command,
-        policy::Buffer,
         refusal::{Refusal, Short},
         step::{Action, Change, Create, Elsewhere, Step, Wanted},
         time::{Micros, SECOND, Timestamp},
@@ -57,7 +57,7 @@ pub(super) enum Judgement {
 struct Wish<'s> {
     place: Place,
     lines: &'s [Wanted],
-    buffer: Buffer,
+    policy: &'s Policy,
     own: Option<HoldId>,
     per_line: bool,
 }
@@ -196,10 +196,9 @@ impl Judgement {
 
 impl Wish<'_> {
     fn lines(&self) -> Vec<ClaimLine> {
-        let line = |line: &Wanted| ClaimLine {
-            key: PositionKey { place: self.place, item: line.item },
-            quantity: line.quantity,
-            buffer: self.buffer,
+        let line = |line: &Wanted| {
+            let key = PositionKey { place: self.place, item: line.item };
+            ClaimLine { key, quantity: line.quantity, buffer: self.policy.buffer_at(key) }
         };
         self.lines.iter().map(line).collect()
     }
@@ -211,24 +210,20 @@ fn wish(step: &Step) -> Option<Wish<'_>> {
         Action::Create(create) if is_up_to_stock(step.place, create) => Wish {
             place: step.place,
             lines: &create.lines,
-            buffer: create.terms.policy.buffer,
+            policy: &create.terms.policy,
             own: create.hold,
             per_line: create.per_line,
         },
         Action::Change(_, Change::Amend { more, terms, .. }) => Wish {
             place: step.place,
             lines: more,
-            buffer: terms.policy.buffer,
+            policy: &terms.policy,
             own: None,
             per_line: false,
         },
-        Action::Change(_, Change::Move(Elsewhere { to, more, terms })) => Wish {
-            place: *to,
-            lines: more,
-            buffer: terms.policy.buffer,
-            own: None,
-            per_line: false,
-        },
+        Action::Change(_, Change::Move(Elsewhere { to, more, terms })) => {
+            Wish { place: *to, lines: more, policy: &terms.policy, own: None, per_line: false }
+        }
         _ => return None,
     };
     // What nobody has heard of has no row: PostgreSQL says so at no cost.
@@ -241,8 +236,9 @@ fn wish(step: &Step) -> Option<Wish<'_>> {
 fn is_up_to_stock(place: Place, create: &Create) -> bool {
     create.held_as.is_none()
         && create.hold.is_none_or(|hold| hold.place == place)
+        && create.terms.check_place(place).is_ok()
         && create.terms.check_ttl(create.ttl, false).is_ok()
-        && create.terms.check_cap(&create.lines).is_ok()
+        && create.terms.check_cap(place, &create.lines).is_ok()
 }
 
 fn leave_out(step: &mut Step, short: &[ShortLine]) {
@@ -254,14 +250,12 @@ fn leave_out(step: &mut Step, short: &[ShortLine]) {
 }
 
 fn shorts(step: &Step, lines: &[ShortLine], version: i64) -> Vec<Short> {
-    let wish = wish(step);
-    let wanted = wish.iter().flat_map(|wish| wish.lines);
+    let Some(wish) = wish(step) else { return Vec::new() };
     let short = |line: &Wanted| {
         let short = lines.iter().find(|short| short.key.item == line.item)?;
-        let (sku, wanted, available) = (line.sku.clone(), line.quantity, short.available);
-        Some(Short { sku, wanted, available, version })
+        Some(Short::new(line, short.available, version, wish.policy))
     };
-    wanted.filter_map(short).collect()
+    wish.lines.iter().filter_map(short).collect()
 }
 
 /// Whatever was taken for several partitions.

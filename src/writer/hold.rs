@@ -66,7 +66,8 @@ impl Writer {
             fingerprint: fingerprint_of_hold(&ask, "hold", &promise),
             names,
         };
-        let unheard = leave_out_unheard(asked.per_line, &mut asked.lines);
+        let policy = &asked.terms.policy;
+        let unheard = leave_out_unheard(asked.per_line, &mut asked.lines, policy);
         let held = self.hold_asked(&ask, asked).await;
         held.map_err(|denial| denial.also_short_of(unheard))
     }

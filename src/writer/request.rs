@@ -153,7 +153,9 @@ impl Writer {
         let mut steps = self.creations(&ask, std::slice::from_ref(&promise)).await?;
         let mut step = steps.pop().ok_or(Failure::Broken)?;
         let unheard = match &mut step.action {
-            Action::Create(create) => leave_out_unheard(create.per_line, &mut create.lines),
+            Action::Create(create) => {
+                leave_out_unheard(create.per_line, &mut create.lines, &create.terms.policy)
+            }
             Action::Change(..) => Vec::new(),
         };
         let taken = self.take(Command::Step(Box::new(step)), names, ask.deadline).await;
@@ -283,7 +285,7 @@ impl Writer {
             Wish::Move(location_id) => {
                 let to = self.location(&location_id).await?.place;
                 let (old, terms) = self.seen(id, to).await?;
-                let moves = old.state.is_open() && to != id.place;
+                let moves = old.state.is_open() && to != id.place && terms.check_place(to).is_ok();
                 let left = if moves { left(&old) } else { Vec::new() };
                 let more = self.named(&left).await?;
                 Change::Move(Elsewhere { to, more, terms })
@@ -330,9 +332,8 @@ impl Writer {
             return Ok(None);
         }
         let left = left(&old);
-        let buffer = terms.policy.buffer;
         let been = self.been_at(&old).await?;
-        let found = self.reads.elsewhere(id.place, &left, buffer, been.len() + 1).await?;
+        let found = self.reads.elsewhere(id.place, &left, &terms.policy, been.len() + 1).await?;
         let mut places = found.iter().map(|nearby| nearby.location.place);
         let Some(to) = places.find(|to| !been.contains(to)) else { return Ok(None) };
         let (more, terms) = (self.named(&left).await?, self.terms(to, old.channel).await?);

@@ -44,6 +44,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::LineExceeded { sku: id(), left: 0 },
         Refusal::SameLocation,
         Refusal::NotDue,
+        Refusal::LocationNotEligible,
         Refusal::TtlExceeded { ttl_max_ms: 1 },
         Refusal::UnitsPerOrderExceeded { sku: id(), units_max: 1 },
         Refusal::InsufficientStock { short: Vec::new() },
@@ -91,6 +92,8 @@ fn every_reason_of_a_call_is_in_the_table() {
     let document = include_str!("../../docs/errors.md");
     let sources = [
         include_str!("../../src/api/availability.rs"),
+        include_str!("../../src/api/availability/explain.rs"),
+        include_str!("../../src/api/availability/pickup.rs"),
         include_str!("../../src/api/error.rs"),
         include_str!("../../src/api/layer.rs"),
         include_str!("../../src/api/ledger.rs"),

@@ -9,6 +9,7 @@ pub mod holds;
 pub mod liar;
 pub mod mixture;
 pub mod movements;
+pub mod policies;
 pub mod private_redis;
 pub mod proxy;
 pub mod raw;

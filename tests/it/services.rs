@@ -1,6 +1,7 @@
 //! The services as their users see them.
 
 mod entries;
+mod exceptions;
 mod expiry;
 mod holds;
 mod hours;

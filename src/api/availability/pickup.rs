@@ -38,7 +38,7 @@ impl Api {
             except: None,
             radius_m,
             lines: &lines,
-            buffer: policy.buffer,
+            policy: &policy,
             whole: !sent.include_incomplete,
             found_max,
         };

@@ -1,18 +1,27 @@
 //! Channel policies of the contract as those of the ledger, and back.
 
+use std::collections::HashSet;
+
 use prost_types::Duration;
 use tonic::{Code, Status};
 
 use crate::{
     api::{
         error::{invalid, status},
-        network::identifier,
-        proto::{self, UnansweredAction, channel_policy::Buffer as WireBuffer},
+        network::{IDENTIFIER, identifier},
+        proto::{
+            self, PolicyRule, UnansweredAction, Visibility, channel_policy::Buffer as WireBuffer,
+            policy_rule::Buffer as RuleBuffer,
+        },
         wire,
     },
-    ledger::network::ChannelPolicy,
+    ledger::network::{ChannelPolicy, NamedRule, PutBy, Scope},
     stock::{
-        channel_policy::{HOLD_TTL_DEFAULT, Policy, Unanswered},
+        channel_policy::{
+            self, ELIGIBLE_MAX, HOLD_TTL_DEFAULT, Policy, RULES_MAX, Rule, Unanswered,
+        },
+        draft::NOTE_CHARS_MAX,
+        ids::{is_identifier, is_sku, is_text},
         policy::Buffer,
         time::Micros,
     },
@@ -28,14 +37,18 @@ pub(super) fn policy_in(sent: proto::ChannelPolicy) -> Result<ChannelPolicy, Sta
         Ok(UnansweredAction::Move) => Unanswered::Move,
         Err(_) => return Err(out_of_bounds("unanswered")),
     };
+    let visibility = match Visibility::try_from(sent.visibility) {
+        Ok(Visibility::Unspecified | Visibility::Exact) => channel_policy::Visibility::Exact,
+        Ok(Visibility::Band) => channel_policy::Visibility::Band,
+        Err(_) => return Err(out_of_bounds("visibility")),
+    };
+    let scope =
+        Scope { rules: rules_in(sent.rules)?, eligible: eligible_in(sent.eligible_location_ids)? };
     let policy = Policy {
-        buffer: match sent.buffer {
-            None => Buffer::default(),
-            Some(WireBuffer::BufferUnits(units)) => Buffer { units, percent: 0 },
-            Some(WireBuffer::BufferPercent(percent)) => {
-                Buffer { units: 0, percent: percent.into() }
-            }
-        },
+        buffer: sent.buffer.map_or_else(Buffer::default, |buffer| match buffer {
+            WireBuffer::BufferUnits(units) => Buffer { units, percent: 0 },
+            WireBuffer::BufferPercent(percent) => Buffer { units: 0, percent: percent.into() },
+        }),
         units_per_order_max: sent.units_per_order_max,
         hold_ttl_default: duration(sent.hold_ttl_default, HOLD_TTL_DEFAULT.min(hold_ttl_max)),
         hold_ttl_max,
@@ -48,12 +61,86 @@ pub(super) fn policy_in(sent: proto::ChannelPolicy) -> Result<ChannelPolicy, Sta
             .unwrap_or(default.collect_days_pay_in_store),
         answer_timeout: Some(duration(sent.answer_timeout, 0)).filter(|&timeout| timeout != 0),
         unanswered,
-        version: 0,
+        visibility,
+        few_left_max: sent.few_left_max,
+        ..default
     };
     match policy.flaw() {
-        None => Ok(ChannelPolicy { channel_id, policy }),
+        None => Ok(ChannelPolicy { channel_id, policy, scope }),
         Some(field) => Err(out_of_bounds(field)),
     }
+}
+
+/// Rules that were sent, each for another pair of names.
+fn rules_in(sent: Vec<PolicyRule>) -> Result<Vec<NamedRule>, Status> {
+    if sent.len() > RULES_MAX {
+        return Err(invalid("FIELD_INVALID", "policy.rules", "must be at most 1,000"));
+    }
+    let mut seen = HashSet::with_capacity(sent.len());
+    let mut rules = Vec::with_capacity(sent.len());
+    for (index, PolicyRule { sku, location_id, buffer, units_per_order_max }) in
+        sent.into_iter().enumerate()
+    {
+        let field = |field: &str| format!("policy.rules[{index}].{field}");
+        let wrong = |name: &str, rule: &str| invalid("FIELD_INVALID", &field(name), rule);
+        if !sku.is_empty() && !is_sku(&sku) {
+            return Err(wrong("sku", "is malformed"));
+        }
+        if !location_id.is_empty() && !is_identifier(&location_id) {
+            return Err(wrong("location_id", IDENTIFIER));
+        }
+        if sku.is_empty() && location_id.is_empty() {
+            return Err(wrong("sku", "must be set where location_id is not"));
+        }
+        if !seen.insert((sku.clone(), location_id.clone())) {
+            return Err(wrong("sku", "has another rule for the same location"));
+        }
+        if buffer.is_none() && units_per_order_max.is_none() {
+            return Err(wrong("buffer", "must be set where units_per_order_max is not"));
+        }
+        let buffer = buffer.map(|buffer| match buffer {
+            RuleBuffer::BufferUnits(units) => Buffer { units, percent: 0 },
+            RuleBuffer::BufferPercent(percent) => Buffer { units: 0, percent: percent.into() },
+        });
+        let rule = Rule { buffer, units_per_order_max, ..Rule::default() };
+        if let Some(name) = rule.flaw() {
+            return Err(wrong(name, "is out of its bounds"));
+        }
+        rules.push(NamedRule { sku, location_id, rule });
+    }
+    Ok(rules)
+}
+
+/// Locations that were sent, each once.
+fn eligible_in(sent: Vec<String>) -> Result<Vec<String>, Status> {
+    let wrong = |rule| Err(invalid("FIELD_INVALID", "policy.eligible_location_ids", rule));
+    if sent.len() > ELIGIBLE_MAX {
+        return wrong("must be at most 10,000");
+    }
+    if !sent.iter().all(|id| is_identifier(id)) {
+        return wrong("must each match [A-Za-z0-9._:/-]{1,64}");
+    }
+    if sent.iter().collect::<HashSet<_>>().len() < sent.len() {
+        return wrong("must name each location once");
+    }
+    Ok(sent)
+}
+
+/// A policy names something that there is not.
+pub(super) fn name_unknown(field: &str) -> Status {
+    invalid("FIELD_INVALID", &format!("policy.{field}"), "is unknown; put it first")
+}
+
+/// Who puts it, and why.
+pub(super) fn put_by<'p>(actor: &'p str, note: &'p str) -> Result<PutBy<'p>, Status> {
+    if !actor.is_empty() && !is_identifier(actor) {
+        return Err(invalid("IDENTIFIER_INVALID", "actor", IDENTIFIER));
+    }
+    if !is_text(note, NOTE_CHARS_MAX) {
+        let rule = "must be at most 500 characters without control characters";
+        return Err(invalid("FIELD_INVALID", "note", rule));
+    }
+    Ok(PutBy { actor, note })
 }
 
 /// The policy that is stored is another one than the caller knows.
@@ -64,17 +151,31 @@ pub(super) fn version_mismatch(channel_id: &str, version: i64) -> Status {
     status(Code::Aborted, reason, message, &metadata)
 }
 
+fn rule_out(NamedRule { sku, location_id, rule }: NamedRule) -> PolicyRule {
+    PolicyRule {
+        sku,
+        location_id,
+        buffer: rule.buffer.map(|Buffer { units, percent }| match percent {
+            0 => RuleBuffer::BufferUnits(units),
+            _ => RuleBuffer::BufferPercent(percent_out(percent)),
+        }),
+        units_per_order_max: rule.units_per_order_max,
+    }
+}
+
+fn percent_out(percent: i64) -> u32 {
+    u32::try_from(percent).unwrap_or_default()
+}
+
 impl From<ChannelPolicy> for proto::ChannelPolicy {
-    fn from(ChannelPolicy { channel_id, policy }: ChannelPolicy) -> proto::ChannelPolicy {
+    fn from(ChannelPolicy { channel_id, policy, scope }: ChannelPolicy) -> proto::ChannelPolicy {
         let time = |time| Some(wire::duration_out(time));
         proto::ChannelPolicy {
             channel_id,
             buffer: match policy.buffer {
                 Buffer { units: 0, percent: 0 } => None,
                 Buffer { units, percent: 0 } => Some(WireBuffer::BufferUnits(units)),
-                Buffer { percent, .. } => {
-                    Some(WireBuffer::BufferPercent(u32::try_from(percent).unwrap_or_default()))
-                }
+                Buffer { percent, .. } => Some(WireBuffer::BufferPercent(percent_out(percent))),
             },
             units_per_order_max: policy.units_per_order_max,
             hold_ttl_default: time(policy.hold_ttl_default),
@@ -88,6 +189,14 @@ impl From<ChannelPolicy> for proto::ChannelPolicy {
                 Unanswered::Move => UnansweredAction::Move,
             }
             .into(),
+            rules: scope.rules.into_iter().map(rule_out).collect(),
+            eligible_location_ids: scope.eligible,
+            visibility: match policy.visibility {
+                channel_policy::Visibility::Exact => Visibility::Exact,
+                channel_policy::Visibility::Band => Visibility::Band,
+            }
+            .into(),
+            few_left_max: policy.few_left_max,
             version: policy.version.unsigned_abs(),
         }
     }

@@ -9,8 +9,7 @@ use crate::{
         reservations::{Answer, asked::Asked},
     },
     stock::{
-        ids::ItemNo,
-        policy::Buffer,
+        ids::{ChannelNo, ItemNo},
         reservation::{Reservation, ReservationId},
         step::ShortCause,
     },
@@ -29,7 +28,8 @@ impl Api {
         let id = asked.id;
         let stepped = self.writer.change(asked.ask, id, Wish::ReportPick(lines.clone())).await?;
         let missing = self.missing(&id, stepped.reservations.first(), &lines).await;
-        let proposed_locations = self.proposed(&id, &missing.unwrap_or_default()).await;
+        let channel = stepped.reservations.first().and_then(|after| after.channel);
+        let proposed_locations = self.proposed(&id, channel, &missing.unwrap_or_default()).await;
         let Answer { reservation, token, durability } = self.answer(stepped).await?;
         Ok(ReportPickResponse { reservation, proposed_locations, token, durability })
     }
@@ -60,12 +60,14 @@ impl Api {
     async fn proposed(
         &self,
         id: &ReservationId,
+        channel: Option<ChannelNo>,
         missing: &[(ItemNo, i64)],
     ) -> Vec<ProposedLocation> {
         if missing.is_empty() {
             return Vec::new();
         }
-        let found = self.reads.elsewhere(id.place, missing, Buffer::default(), PROPOSED_MAX).await;
+        let Ok(policy) = self.policy_of(channel).await else { return Vec::new() };
+        let found = self.reads.elsewhere(id.place, missing, &policy, PROPOSED_MAX).await;
         let found = found.unwrap_or_default().into_iter();
         found
             .map(|nearby| ProposedLocation {

@@ -12,7 +12,6 @@ use crate::stock::{
         fulfil::collected_all,
         step::{Posting, wrong_state},
     },
-    policy,
     refusal::{Refusal, Short},
     reservation::{Line, Reservation, ReservationId, State},
     step::{Create, Elsewhere, Step, Wanted},
@@ -36,8 +35,9 @@ impl<'a> Machine<'a> {
         }
         let hold = self.own_hold(step, create)?;
         let own = |item| hold.as_ref().map_or(0, |hold| hold.reserved(item));
+        create.terms.check_place(step.place)?;
         create.terms.check_ttl(create.ttl, create.held_as.is_some())?;
-        create.terms.check_cap(&create.lines)?;
+        create.terms.check_cap(step.place, &create.lines)?;
         let lines =
             self.grantable(step.place, &create.lines, &create.terms, create.per_line, own)?;
         if let Some(hold) = &hold {
@@ -124,19 +124,14 @@ impl<'a> Machine<'a> {
         self.has_positions(place, wanted.iter().map(|line| line.item))?;
         let (mut lines, mut short) = (Vec::with_capacity(wanted.len()), Vec::new());
         for line in wanted {
-            let position = self.position(PositionKey { place, item: line.item });
+            let key = PositionKey { place, item: line.item };
+            let position = self.position(key);
             let reserved = position.reserved - own(line.item);
-            let available = policy::available(position.sellable, reserved, 0, terms.policy.buffer);
+            let available = terms.policy.available(key, position.sellable, reserved, 0);
             if line.quantity <= available {
                 lines.push(Line::new(line.item, line.quantity));
             } else {
-                let version = position.seq;
-                short.push(Short {
-                    sku: line.sku.clone(),
-                    wanted: line.quantity,
-                    available,
-                    version,
-                });
+                short.push(Short::new(line, available, position.seq, &terms.policy));
             }
         }
         let per_line = per_line || on(Mutant::PartialMultiLine);
@@ -178,9 +173,12 @@ impl<'a> Machine<'a> {
             postings.extend(change_of(line.item, quantity - line.quantity));
             line.quantity = quantity;
         }
+        if !increases.is_empty() {
+            terms.check_place(before.id.place)?;
+        }
         terms.check_ttl(ttl, before.held_as.is_some())?;
         if !increases.is_empty() {
-            terms.check_cap(&increases)?;
+            terms.check_cap(before.id.place, &increases)?;
             // Everything already taken off the shelf is no longer part of SELLABLE.
             let own = |item| before.line(item).map_or(0, |line| line.quantity);
             self.grantable(before.id.place, &increases, terms, false, own)?;
@@ -266,6 +264,7 @@ impl<'a> Machine<'a> {
         elsewhere: &Elsewhere,
     ) -> Result<Reservation, Stop> {
         let Elsewhere { to, more, terms } = elsewhere;
+        terms.check_place(*to)?;
         let lines = self.grantable(*to, &left_of(&before, more), terms, false, |_| 0)?;
         let now = self.book.now;
         let times = terms.times(now, before.settlement, None);

@@ -9,7 +9,7 @@ use crate::{
     },
     stock::{
         hold::HoldId,
-        ids::ChannelNo,
+        ids::{ChannelNo, PositionKey},
         refusal::{Refusal, Short},
         step,
         terms::Terms,
@@ -42,8 +42,9 @@ impl Asked {
         if self.lines.iter().any(|line| !line.stock_item) {
             return Err(Refusal::NotAStockItem);
         }
+        self.terms.check_place(self.id.place)?;
         self.terms.check_ttl(self.ttl, true)?;
-        self.terms.check_cap(&self.lines)
+        self.terms.check_cap(self.id.place, &self.lines)
     }
 
     /// Whether an answer grants no more than was asked for.
@@ -61,9 +62,11 @@ impl Asked {
     }
 
     pub(super) fn wanted(&self) -> Vec<Wanted> {
-        let buffer = self.terms.policy.buffer;
-        let wanted =
-            |line: &step::Wanted| Wanted { item: line.item, quantity: line.quantity, buffer };
+        let wanted = |line: &step::Wanted| {
+            let key = PositionKey { place: self.id.place, item: line.item };
+            let buffer = self.terms.policy.buffer_at(key);
+            Wanted { item: line.item, quantity: line.quantity, buffer }
+        };
         self.lines.iter().map(wanted).collect()
     }
 
@@ -74,12 +77,7 @@ impl Asked {
             HoldAnswer::Short { lines, checkpoint } => {
                 let short = self.lines.iter().filter_map(|line| {
                     let short = lines.iter().find(|short| short.key.item == line.item)?;
-                    Some(Short {
-                        sku: line.sku.clone(),
-                        wanted: line.quantity,
-                        available: short.available,
-                        version: checkpoint.seq,
-                    })
+                    Some(Short::new(line, short.available, checkpoint.seq, &self.terms.policy))
                 });
                 Err(Refusal::InsufficientStock { short: short.collect() }.into())
             }

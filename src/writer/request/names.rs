@@ -8,6 +8,7 @@ use crate::{
     ledger::directory::{Known, KnownLocation},
     mutants::{Mutant, on},
     stock::{
+        channel_policy::Policy,
         ids::{ChannelNo, ItemNo, Place},
         refusal::{Refusal, Short},
         reservation::{Reservation, ReservationId, State},
@@ -157,14 +158,16 @@ pub(super) fn left(reservation: &Reservation) -> Vec<(ItemNo, i64)> {
 
 /// Takes out of lines that may be granted one by one those of items that nobody has heard of, if any
 /// other is left: the reservation layer can judge the others only without them.
-pub(in crate::writer) fn leave_out_unheard(per_line: bool, lines: &mut Vec<Wanted>) -> Vec<Short> {
+pub(in crate::writer) fn leave_out_unheard(
+    per_line: bool,
+    lines: &mut Vec<Wanted>,
+    policy: &Policy,
+) -> Vec<Short> {
     if !per_line || lines.iter().all(|line| line.item.is_provisional()) {
         return Vec::new();
     }
     let unheard = lines.extract_if(.., |line| line.item.is_provisional());
-    let short =
-        |line: Wanted| Short { sku: line.sku, wanted: line.quantity, available: 0, version: 0 };
-    unheard.map(short).collect()
+    unheard.map(|line| Short::new(&line, 0, 0, policy)).collect()
 }
 
 /// What an amendment adds. Nothing, where it will be refused whatever the stock: the reservation layer
@@ -176,7 +179,8 @@ pub(super) fn additions(old: &Reservation, lines: &[Wanted], terms: &Terms) -> V
         lines.iter().filter(|line| line.quantity > before(line)).cloned().collect();
     let amendable = matches!(old.state, State::Reserved | State::Picking)
         && lines.iter().all(|line| line.quantity >= picked(line))
-        && terms.check_cap(&increased).is_ok();
+        && terms.check_place(old.id.place).is_ok()
+        && terms.check_cap(old.id.place, &increased).is_ok();
     if !amendable {
         return Vec::new();
     }

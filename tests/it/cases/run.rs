@@ -145,7 +145,7 @@ impl Scene<'_> {
             units_per_order_max: step.number("most").unwrap_or_default(),
             ..ChannelPolicy::default()
         };
-        let request = PutChannelPolicyRequest { policy: Some(policy), expected_version: None };
+        let request = PutChannelPolicyRequest { policy: Some(policy), ..Default::default() };
         self.server.network().put_channel_policy(request).await.unwrap();
     }
 

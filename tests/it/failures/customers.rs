@@ -176,7 +176,7 @@ async fn f7_a_cap_per_order_stops_80_995_units_and_without_it_the_reversal_is_ex
         units_per_order_max: 1_000,
         ..ChannelPolicy::default()
     };
-    let request = PutChannelPolicyRequest { policy: Some(policy), expected_version: None };
+    let request = PutChannelPolicyRequest { policy: Some(policy), ..Default::default() };
     server.network().put_channel_policy(request).await.unwrap();
     let order = create("k1", "shop", vec![line("jam", 80_000), line("jam", 995)]);
     let web = CreateReservationRequest { channel_id: "web".to_owned(), ..order.clone() };

@@ -86,7 +86,7 @@ async fn on_a_day_of(hours: i64, zone: &str, ready_hour: i8) {
         answer_timeout: seconds(3 * 3_600),
         ..ChannelPolicy::default()
     };
-    let request = PutChannelPolicyRequest { policy: Some(policy), expected_version: None };
+    let request = PutChannelPolicyRequest { policy: Some(policy), ..Default::default() };
     server.network().put_channel_policy(request).await.unwrap();
     server.record_one(receipt("r", "shop", "jam", 2)).await.recorded();
 

@@ -44,7 +44,7 @@ async fn shops(stock: &[(&str, i64)]) -> Server {
 async fn put_policy(server: &Server, policy: ChannelPolicy) {
     server.put_channel("web").await;
     let policy = ChannelPolicy { channel_id: "web".to_owned(), ..policy };
-    let request = PutChannelPolicyRequest { policy: Some(policy), expected_version: None };
+    let request = PutChannelPolicyRequest { policy: Some(policy), ..Default::default() };
     server.network().put_channel_policy(request).await.unwrap();
 }
 

@@ -100,7 +100,7 @@ async fn what_is_reserved_or_kept_back_is_not_there() {
     server.put_channel("web").await;
     let buffer = Some(Buffer::BufferUnits(1));
     let policy = ChannelPolicy { channel_id: "web".to_owned(), buffer, ..Default::default() };
-    let request = PutChannelPolicyRequest { policy: Some(policy), expected_version: None };
+    let request = PutChannelPolicyRequest { policy: Some(policy), ..Default::default() };
     server.network().put_channel_policy(request).await.unwrap();
     server.caught_up().await;
     assert_eq!(names(&server, search(&[("jam", 2)])).await, ["c", "d"]);

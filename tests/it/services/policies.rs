@@ -6,10 +6,11 @@ use prost_types::Duration;
 use stockroom::{
     api::proto::{
         Channel, ChannelPolicy, GetChannelPolicyRequest, ListChannelPoliciesRequest,
-        PutChannelPolicyRequest, PutChannelRequest, UnansweredAction, channel_policy::Buffer,
+        PutChannelPolicyRequest, PutChannelRequest, UnansweredAction, Visibility,
+        channel_policy::Buffer,
     },
     stock::{
-        channel_policy::{Policy, Unanswered},
+        channel_policy::{self, Policy, Unanswered},
         policy,
         time::SECOND,
     },
@@ -40,6 +41,10 @@ fn defaults(channel_id: &str) -> ChannelPolicy {
         answer_timeout: None,
         unanswered: UnansweredAction::Reject.into(),
         version: 0,
+        rules: Vec::new(),
+        eligible_location_ids: Vec::new(),
+        visibility: Visibility::Exact.into(),
+        few_left_max: 0,
     }
 }
 
@@ -56,7 +61,9 @@ fn strict(channel_id: &str) -> ChannelPolicy {
         collect_days_pay_in_store: Some(31),
         answer_timeout: seconds(1_800),
         unanswered: UnansweredAction::Move.into(),
-        version: 0,
+        visibility: Visibility::Band.into(),
+        few_left_max: 9,
+        ..ChannelPolicy::default()
     }
 }
 
@@ -65,7 +72,8 @@ async fn put(
     policy: ChannelPolicy,
     expected_version: Option<u64>,
 ) -> Result<ChannelPolicy, Status> {
-    let request = PutChannelPolicyRequest { policy: Some(policy), expected_version };
+    let request =
+        PutChannelPolicyRequest { policy: Some(policy), expected_version, ..Default::default() };
     let response = server.network().put_channel_policy(request).await?;
     Ok(response.into_inner().policy.unwrap())
 }
@@ -179,6 +187,8 @@ async fn policies_out_of_bounds_are_refused_by_field() {
             "policy.answer_timeout",
         ),
         (ChannelPolicy { unanswered: 3, ..web() }, "policy.unanswered"),
+        (ChannelPolicy { visibility: 3, ..web() }, "policy.visibility"),
+        (ChannelPolicy { few_left_max: -1, ..web() }, "policy.few_left_max"),
     ];
     for (policy, field) in cases {
         let status = put(&server, policy, None).await.expect_err(field);
@@ -208,6 +218,20 @@ async fn the_database_refuses_policies_out_of_bounds_too() {
         ("answer_timeout_us = 0", "channel_answer_timeout"),
         ("unanswered = 3", "channel_unanswered"),
         ("policy_version = -1", "channel_policy_version"),
+        ("visibility = 3", "channel_visibility"),
+        ("few_left_max = -1", "channel_few_left_max"),
+        (
+            "eligible_locations = array(select generate_series(1, 10001))",
+            "channel_eligible_locations",
+        ),
+        ("policy_rules = '{}'", "channel_policy_rules"),
+        (r#"policy_rules = '[{"buffer": {"units": 1, "percent": 0}}]'"#, "channel_policy_rules"),
+        (r#"policy_rules = '[{"item": 1}]'"#, "channel_policy_rules"),
+        (r#"policy_rules = '[{"item": 1, "units_per_order_max": -1}]'"#, "channel_policy_rules"),
+        (
+            r#"policy_rules = '[{"location": 1, "buffer": {"units": 1, "percent": 1}}]'"#,
+            "channel_policy_rules",
+        ),
     ] {
         let statement = format!("update channel set {set}");
         assert_eq!(broken_by(&server.database_url, &statement).await, constraint, "{set}");
@@ -258,14 +282,17 @@ async fn every_server_knows_the_policy_of_a_channel() {
         collect_days_pay_in_store: 31,
         answer_timeout: Some(1_800 * SECOND),
         unanswered: Unanswered::Move,
+        visibility: channel_policy::Visibility::Band,
+        few_left_max: 9,
         version: 1,
+        ..Policy::default()
     };
     let known = own.known().known_channel("web").cloned().unwrap();
     assert_eq!(*known.policy, expected, "known at once where it was put");
     let seen = || other.known().channel_of(known.channel).cloned().unwrap();
     assert_eq!(*seen().policy, Policy::default());
     other.refresh().await.unwrap();
-    assert_eq!((*seen().policy, &*seen().channel_id), (expected, "web"));
+    assert_eq!((&*seen().policy, &*seen().channel_id), (&expected, "web"));
     let third = Server::start_on(&first.database_url).await;
     let third = third.ledger.directory();
     third.find_numbered_channels(&[known.channel]).await.unwrap();

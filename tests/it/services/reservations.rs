@@ -29,7 +29,7 @@ async fn shops() -> Server {
 
 async fn put_policy(server: &Server, policy: ChannelPolicy) {
     server.put_channel(&policy.channel_id).await;
-    let request = PutChannelPolicyRequest { policy: Some(policy), expected_version: None };
+    let request = PutChannelPolicyRequest { policy: Some(policy), ..Default::default() };
     server.network().put_channel_policy(request).await.unwrap();
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use stockroom::stock::{
     calendar::{Calendar, Opening},
-    channel_policy::Policy,
+    channel_policy::{Policy, Rule},
     hash::Digest,
     hold::HoldId,
     ids::{ChannelNo, ItemNo, Place},
@@ -29,11 +29,22 @@ pub const WEB: ChannelNo = ChannelNo(1);
 /// What it may have at most of one item in one order.
 pub const UNITS_MAX: i64 = 6;
 
-/// The terms of a channel at a location that never closes.
+/// The terms of a channel at a location that never closes. It has exceptions of every kind, and may
+/// promise nothing of the last location.
 pub fn terms(channel: Option<ChannelNo>) -> Arc<Terms> {
+    let (item, location) = (Some(ITEMS[1].1), Some(LOCATIONS[1].1.location));
+    let units = |units| Some(Buffer { units, percent: 0 });
+    let percent = Some(Buffer { units: 0, percent: 20 });
+    let rules = [
+        Rule { item, location, buffer: units(3), ..Rule::default() },
+        Rule { item, buffer: percent, units_per_order_max: Some(4), ..Rule::default() },
+        Rule { location, buffer: units(2), units_per_order_max: Some(3), ..Rule::default() },
+    ];
     let web = Policy {
         buffer: Buffer { units: 1, percent: 10 },
         units_per_order_max: UNITS_MAX,
+        rules: rules.into_iter().collect(),
+        eligible: LOCATIONS[..3].iter().map(|(_, place)| place.location).collect(),
         hold_ttl_max: 600 * SECOND,
         reservation_ttl_max: 7_200 * SECOND,
         answer_timeout: Some(90 * SECOND),
@@ -45,6 +56,28 @@ pub fn terms(channel: Option<ChannelNo>) -> Arc<Terms> {
         preparation: 1_200 * SECOND,
         secret: PickupSecret::new(b"secret"),
     })
+}
+
+/// What rules say, by looking at all of them: the one that names most, and the item before the location.
+pub fn said<T>(
+    policy: &Policy,
+    place: Place,
+    item: ItemNo,
+    of: impl Fn(&Rule) -> Option<T>,
+) -> Option<T> {
+    let fits = |rule: &&Rule| {
+        rule.item.is_none_or(|named| named == item)
+            && rule.location.is_none_or(|named| named == place.location)
+            && of(rule).is_some()
+    };
+    let names = |rule: &&Rule| (rule.item.is_some(), rule.location.is_some());
+    policy.rules.iter().filter(fits).max_by_key(names).and_then(of)
+}
+
+/// What a channel keeps back of so many.
+pub fn kept_back(policy: &Policy, place: Place, item: ItemNo, sellable: i64) -> i64 {
+    let buffer = said(policy, place, item, |rule| rule.buffer).unwrap_or(policy.buffer);
+    buffer.units + (sellable.max(0) * buffer.percent + 99) / 100
 }
 
 /// A step without anything that is not mandatory.

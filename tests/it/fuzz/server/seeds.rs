@@ -241,7 +241,12 @@ fn master_data() -> Vec<(&'static str, Vec<u8>)> {
     };
     let gtins = vec!["4006381333931".to_owned()];
     let item = Item { sku: "y".to_owned(), gtins, stock_item: Some(false), ..Item::default() };
-    let policy = PutChannelPolicyRequest { policy: Some(policy), expected_version: Some(0) };
+    let policy = PutChannelPolicyRequest {
+        policy: Some(policy),
+        expected_version: Some(0),
+        actor: "anna".to_owned(),
+        note: "less".to_owned(),
+    };
     vec![
         ("PutLocation", bytes(PutLocationRequest { location: Some(location()) })),
         ("PutChannel", bytes(PutChannelRequest { channel: Some(channel) })),

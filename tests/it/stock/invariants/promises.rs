@@ -12,7 +12,7 @@ use stockroom::stock::{
 use super::super::{
     memory::{EPOCH, Memory},
     oracle::Oracle,
-    steps::{WEB, terms},
+    steps::{WEB, kept_back, terms},
 };
 
 /// Every way from one state to another; a step may also leave it as it is.
@@ -48,9 +48,11 @@ pub fn check(memory: &Memory, oracle: &Oracle) {
 /// Every promise had the stock when it was granted, and the channel kept back what it keeps back.
 fn check_grants(memory: &Memory) {
     for entry in memory.entries().filter(|entry| entry.kind == Kind::Reserve) {
-        let buffer = terms(entry.channel.filter(|channel| *channel == WEB)).policy.buffer;
-        let share = (entry.sellable_after.max(0) * buffer.percent + 99) / 100;
-        let left = entry.sellable_after - buffer.units - share;
+        let policy = &terms(entry.channel.filter(|channel| *channel == WEB)).policy;
+        let place = entry.position().place;
+        let left =
+            entry.sellable_after - kept_back(policy, place, entry.item, entry.sellable_after);
+        assert!(policy.eligible.is_empty() || policy.eligible.contains(&place.location));
         assert!(entry.reserved_after <= left, "promised what was not there: {entry:?}");
         assert!(entry.reserved_change > 0 && entry.flags.has(Flags::REQUEST));
     }

@@ -23,9 +23,10 @@ use stockroom::stock::{
 
 use self::{
     changes::Effect,
-    limits::{above_cap, answer_by, collect_by, ready_by, too_long},
+    limits::{above_cap, answer_by, collect_by, not_eligible, ready_by, too_long},
 };
 use super::{Fact, Oracle, StockState};
+use crate::stock::steps::kept_back;
 
 /// Everything that was ever promised, in its present state.
 #[derive(Clone, Debug, Default)]
@@ -268,8 +269,10 @@ impl Oracle {
         let own = self.promises.all.iter().position(|other| {
             digest.is_some() && other.held_as == digest && other.state == State::Held
         });
-        let refusal = too_long(terms, create.ttl, held_as.is_some());
-        if let Some(refusal) = refusal.or_else(|| above_cap(terms, lines)) {
+        let refusal = not_eligible(terms, step.place)
+            .or_else(|| too_long(terms, create.ttl, held_as.is_some()))
+            .or_else(|| above_cap(terms, step.place, lines));
+        if let Some(refusal) = refusal {
             return Err(refusal);
         }
         let own_units = |item| {
@@ -337,13 +340,12 @@ impl Oracle {
         own: impl Fn(ItemNo) -> i64,
         per_line: bool,
     ) -> Result<Vec<Line>, Refusal> {
-        let buffer = terms.policy.buffer;
         let (mut lines, mut short) = (Vec::new(), Vec::new());
         for Wanted { item, sku, quantity, .. } in wanted {
             let sellable = self.balance(place, *item, StockState::Sellable);
-            let share = (sellable.max(0) * buffer.percent + 99) / 100;
             let promised = self.reserved(place, *item) - own(*item);
-            let available = (sellable - promised - buffer.units - share).max(0);
+            let kept_back = kept_back(&terms.policy, place, *item, sellable);
+            let available = (sellable - promised - kept_back).max(0);
             if *quantity <= available {
                 lines.push(Line {
                     item: *item,
@@ -353,7 +355,8 @@ impl Oracle {
                     shelved: 0,
                 });
             } else {
-                short.push(Short { sku: sku.clone(), wanted: *quantity, available, version: 0 });
+                let (sku, wanted) = (sku.clone(), *quantity);
+                short.push(Short { sku, wanted, available, band: None, version: 0 });
             }
         }
         if lines.is_empty() || !short.is_empty() && !per_line {

@@ -10,7 +10,7 @@ use stockroom::stock::{
 
 use super::{
     Oracle, finish_if_done, is_open,
-    limits::{above_cap, answer_by, collect_by, ready_by, too_long},
+    limits::{above_cap, answer_by, collect_by, not_eligible, ready_by, too_long},
     line_of, new_id,
     store::start_picking,
     wrong_state,
@@ -107,8 +107,12 @@ impl Oracle {
                 return Err(Refusal::LineExceeded { sku, left: before.quantity - before.picked });
             }
         }
-        let refusal = too_long(terms, ttl, promise.held_as.is_some());
-        if let Some(refusal) = refusal.or_else(|| above_cap(terms, &more)) {
+        let place = promise.id.place;
+        let refusal = not_eligible(terms, place)
+            .filter(|_| !more.is_empty())
+            .or_else(|| too_long(terms, ttl, promise.held_as.is_some()))
+            .or_else(|| above_cap(terms, place, &more));
+        if let Some(refusal) = refusal {
             return Err(refusal);
         }
         if !more.is_empty() {
@@ -175,6 +179,9 @@ impl Oracle {
             quantity: line.quantity - line.collected,
         });
         let wanted: Vec<_> = wanted.collect();
+        if let Some(refusal) = not_eligible(terms, *to) {
+            return Err(refusal);
+        }
         let lines = self.grant(*to, &wanted, terms, |_| 0, false)?;
         let rule = collect_by(terms, now, promise.settlement);
         let successor = Reservation {

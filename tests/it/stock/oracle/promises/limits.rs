@@ -1,9 +1,11 @@
 //! What a channel allows, and when things are due.
 
 use stockroom::stock::{
-    channel_policy::Policy, refusal::Refusal, reservation::Settlement, step::Wanted, terms::Terms,
-    time::Timestamp,
+    channel_policy::Policy, ids::Place, refusal::Refusal, reservation::Settlement, step::Wanted,
+    terms::Terms, time::Timestamp,
 };
+
+use crate::stock::steps::said;
 
 const DAY: i64 = 86_400_000_000;
 
@@ -14,10 +16,20 @@ pub(super) fn too_long(terms: &Terms, ttl: Option<i64>, hold: bool) -> Option<Re
     too_long.then_some(Refusal::TtlExceeded { ttl_max_ms: longest / 1_000 })
 }
 
-pub(super) fn above_cap(terms: &Terms, lines: &[Wanted]) -> Option<Refusal> {
-    let units_max = terms.policy.units_per_order_max;
-    let above = lines.iter().find(|line| units_max != 0 && line.quantity > units_max)?;
-    Some(Refusal::UnitsPerOrderExceeded { sku: above.sku.clone(), units_max })
+pub(super) fn above_cap(terms: &Terms, place: Place, lines: &[Wanted]) -> Option<Refusal> {
+    let above = |line: &Wanted| {
+        let exception = said(&terms.policy, place, line.item, |rule| rule.units_per_order_max);
+        let units_max = exception.unwrap_or(terms.policy.units_per_order_max);
+        let above = units_max != 0 && line.quantity > units_max;
+        above.then(|| Refusal::UnitsPerOrderExceeded { sku: line.sku.clone(), units_max })
+    };
+    lines.iter().find_map(above)
+}
+
+pub(super) fn not_eligible(terms: &Terms, place: Place) -> Option<Refusal> {
+    let eligible = &terms.policy.eligible;
+    let named = eligible.iter().any(|location| *location == place.location);
+    (!named && !eligible.is_empty()).then_some(Refusal::LocationNotEligible)
 }
 
 /// Of a location that never closes, in UTC.

@@ -1,0 +1,151 @@
+//! ExplainAvailability: how a number comes about.
+
+use tonic::Status;
+
+use crate::{
+    api::{
+        Api,
+        availability::{AGE_US_DEFAULT, check_sku},
+        error::unknown,
+        proto::{
+            AvailabilityCause, AvailabilityTerm, ExplainAvailabilityRequest,
+            ExplainAvailabilityResponse,
+        },
+        wire::time_out,
+    },
+    availability::explain::HeldUnits,
+    ledger::reservation::PromiseOrder,
+    reads::{Question, Stock},
+    stock::{
+        channel_policy::Policy,
+        hold::HoldId,
+        ids::{ItemNo, PositionKey},
+        policy,
+        position::Position,
+        reservation::Reservation,
+    },
+};
+
+/// Rows that are named of one term.
+const CAUSES_MAX: usize = 100;
+
+impl Api {
+    pub(super) async fn explain(
+        &self,
+        sent: ExplainAvailabilityRequest,
+    ) -> Result<ExplainAvailabilityResponse, Status> {
+        let policy = self.policy(&sent.channel_id).await?;
+        let place = self.place(&sent.location_id).await?;
+        check_sku(&sent.sku, "sku")?;
+        let item = self.item_no(&sent.sku).await?;
+        let item = item.ok_or_else(|| unknown("item", "sku", &sent.sku))?;
+        let key = PositionKey { place, item };
+        let question = Question { keys: &[key], own: None, seen: None, age_us_max: AGE_US_DEFAULT };
+        let answer = self.reads.stock(question).await?;
+        let stock = answer.stock.first().copied().unwrap_or_default();
+        let position = self.ledger.positions(&[key]).await?.remove(&key).unwrap_or_default();
+        let shown = stock.shown(key, 0, &policy);
+        let told = ExplainAvailabilityResponse {
+            available: shown.available,
+            band: shown.band.map_or(0, |band| band as i32),
+            version: stock.seq as u64,
+            doubtful: position.doubtful_at.is_some(),
+            as_of: Some(time_out(answer.as_of)),
+            degraded: answer.degraded,
+            ..ExplainAvailabilityResponse::default()
+        };
+        if shown.band.is_some() {
+            return Ok(told);
+        }
+        let promises =
+            self.ledger.promises(key, PromiseOrder::LargestFirst, CAUSES_MAX as i64 + 1).await?;
+        let holds = self.reads.availability().holds_of(key, CAUSES_MAX + 1).await;
+        let mut terms = vec![
+            sellable_term(&stock),
+            reserved_term(&stock, item, &promises),
+            held_term(&stock, &holds.unwrap_or_default()),
+            buffer_term(&stock, key, &policy, &sent.channel_id),
+        ];
+        let sum = terms.iter().map(|term| term.quantity).sum::<i64>();
+        if !policy.is_eligible(place.location) {
+            let left = -sum.max(0);
+            terms.push(term("not_eligible", left, vec![cause("policy", sent.channel_id, left)]));
+        }
+        Ok(ExplainAvailabilityResponse {
+            sum: terms.iter().map(|term| term.quantity).sum(),
+            terms,
+            shortfall: (stock.reserved - stock.sellable).max(0),
+            unserved: self.unserved(key, &position).await?,
+            ..told
+        })
+    }
+
+    /// Whom a shortfall of a position hits.
+    async fn unserved(
+        &self,
+        key: PositionKey,
+        position: &Position,
+    ) -> Result<Vec<AvailabilityCause>, Status> {
+        let shortfall = position.reserved - position.sellable;
+        if shortfall <= 0 {
+            return Ok(Vec::new());
+        }
+        let newest =
+            self.ledger.promises(key, PromiseOrder::NewestFirst, CAUSES_MAX as i64).await?;
+        let newest = newest.iter().map(|made| (made, made.reserved(key.item)));
+        let hit = policy::unserved(shortfall, newest);
+        Ok(hit.into_iter().map(|(made, lacking)| promise(made, lacking)).collect())
+    }
+}
+
+fn cause(kind: &str, id: String, quantity: i64) -> AvailabilityCause {
+    AvailabilityCause { kind: kind.to_owned(), id, quantity, expires_at: None }
+}
+
+fn term(term: &str, quantity: i64, mut causes: Vec<AvailabilityCause>) -> AvailabilityTerm {
+    causes.sort_by_key(|cause| cause.quantity);
+    let truncated = causes.len() > CAUSES_MAX;
+    causes.truncate(CAUSES_MAX);
+    AvailabilityTerm { term: term.to_owned(), quantity, causes, truncated }
+}
+
+fn sellable_term(stock: &Stock) -> AvailabilityTerm {
+    let causes = vec![cause("position", stock.seq.to_string(), stock.sellable)];
+    term("sellable", stock.sellable, causes)
+}
+
+fn reserved_term(stock: &Stock, item: ItemNo, promises: &[Reservation]) -> AvailabilityTerm {
+    let causes = promises.iter().map(|made| promise(made, -made.reserved(item)));
+    term("reserved", -stock.reserved, causes.collect())
+}
+
+fn promise(made: &Reservation, quantity: i64) -> AvailabilityCause {
+    // Who asked for a hold knows it by that name, wherever it is kept.
+    let held = made.held_as.map(|digest| HoldId { place: made.id.place, digest });
+    let (kind, id) = match held {
+        Some(hold) => ("hold", hold.to_string()),
+        None => ("reservation", made.id.to_string()),
+    };
+    let expires_at = Some(time_out(made.expires_at));
+    AvailabilityCause { expires_at, ..cause(kind, id, quantity) }
+}
+
+fn held_term(stock: &Stock, holds: &[HeldUnits]) -> AvailabilityTerm {
+    let causes = holds.iter().map(|held| AvailabilityCause {
+        expires_at: Some(time_out(held.expires_at)),
+        ..cause("hold", held.id.to_string(), -held.units)
+    });
+    term("held", -stock.held, causes.collect())
+}
+
+fn buffer_term(
+    stock: &Stock,
+    key: PositionKey,
+    policy: &Policy,
+    channel_id: &str,
+) -> AvailabilityTerm {
+    let buffer = -policy.buffer_at(key).of(stock.sellable);
+    let policy = || cause("policy", channel_id.to_owned(), buffer);
+    let causes = if buffer == 0 { Vec::new() } else { vec![policy()] };
+    term("buffer", buffer, causes)
+}
