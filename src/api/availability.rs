@@ -35,9 +35,9 @@ use crate::{
 /// Item codes of one call.
 const SKUS_MAX: usize = 10_000;
 /// Items times locations of one call: the answer must fit into a message.
-const PAIRS_MAX: usize = 20_000;
+pub(in crate::api) const PAIRS_MAX: usize = 20_000;
 /// How old an answer may be where the caller does not say.
-const AGE_US_DEFAULT: Micros = SECOND;
+pub(in crate::api) const AGE_US_DEFAULT: Micros = SECOND;
 /// The most that a caller may allow.
 const AGE_US_MAX: Micros = 3_600 * SECOND;
 
@@ -84,12 +84,19 @@ impl AvailabilityService for Api {
 }
 
 /// Every item at every location, those that are known first looked up.
-struct Pairs {
+pub(in crate::api) struct Pairs {
     skus: Vec<String>,
     location_ids: Vec<String>,
     /// Of each pair, location by location, where it is in `keys`; `None`: nobody has heard of it.
     indices: Vec<Option<usize>>,
     keys: Vec<PositionKey>,
+}
+
+/// One item at one location, with what was read of it; `None`: nobody has heard of it.
+pub(in crate::api) struct Pair<'p> {
+    pub sku: &'p str,
+    pub location_id: &'p str,
+    pub found: Option<(PositionKey, &'p Stock)>,
 }
 
 impl Pairs {
@@ -116,19 +123,33 @@ impl Pairs {
         policy: &Policy,
         own: &[Reservation],
     ) -> Vec<proto::Availability> {
-        let pairs = self.location_ids.iter().flat_map(|location_id| {
-            self.skus.iter().map(move |sku| (location_id.clone(), sku.clone()))
-        });
-        let tell = |((location_id, sku), index): ((String, String), &Option<usize>)| {
-            let found = index.and_then(|index| Some((self.keys.get(index)?, stock.get(index)?)));
-            let (shown, version) = found.map_or((policy.shown(0), 0), |(key, stock)| {
+        let tell = |pair: Pair<'_>| {
+            let (shown, version) = pair.found.map_or((policy.shown(0), 0), |(key, stock)| {
                 let own = own.iter().filter(|own| own.id.place == key.place);
                 let own = own.map(|own| own.reserved(key.item)).sum();
-                (stock.shown(*key, own, policy), stock.seq)
+                (stock.shown(key, own, policy), stock.seq)
             });
-            availability(sku, location_id, shown, version)
+            availability(pair.sku.to_owned(), pair.location_id.to_owned(), shown, version)
         };
-        pairs.zip(&self.indices).map(tell).collect()
+        self.each(stock).map(tell).collect()
+    }
+
+    /// Positions to read.
+    pub fn keys(&self) -> &[PositionKey] {
+        &self.keys
+    }
+
+    /// Every pair, location by location.
+    pub fn each<'p>(&'p self, stock: &'p [Stock]) -> impl ExactSizeIterator<Item = Pair<'p>> {
+        let pairs = self.indices.iter().enumerate();
+        pairs.map(move |(number, index)| {
+            let found = index.and_then(|index| Some((*self.keys.get(index)?, stock.get(index)?)));
+            let name = |names: &'p [String], at: usize| names.get(at).map_or("", |name| &**name);
+            let skus = self.skus.len().max(1);
+            let (location_id, sku) = (number / skus, number % skus);
+            let location_id = name(&self.location_ids, location_id);
+            Pair { sku: name(&self.skus, sku), location_id, found }
+        })
     }
 }
 
@@ -186,7 +207,7 @@ impl Api {
         Ok(own)
     }
 
-    async fn pairs(
+    pub(in crate::api) async fn pairs(
         &self,
         skus: Vec<String>,
         mut location_ids: Vec<String>,

@@ -2,6 +2,7 @@
 
 mod location;
 mod policy;
+mod preview;
 
 use tonic::{Request, Response, Status};
 
@@ -18,11 +19,12 @@ use crate::{
             self, GetChannelPolicyRequest, GetChannelPolicyResponse, GetChannelRequest,
             GetChannelResponse, GetItemRequest, GetItemResponse, GetLocationRequest,
             GetLocationResponse, ListChannelPoliciesRequest, ListChannelPoliciesResponse,
+            ListChannelPolicyVersionsRequest, ListChannelPolicyVersionsResponse,
             ListChannelsRequest, ListChannelsResponse, ListItemsRequest, ListItemsResponse,
-            ListLocationsRequest, ListLocationsResponse, PutChannelPolicyRequest,
-            PutChannelPolicyResponse, PutChannelRequest, PutChannelResponse, PutItemRequest,
-            PutItemResponse, PutLocationRequest, PutLocationResponse,
-            network_service_server::NetworkService,
+            ListLocationsRequest, ListLocationsResponse, PreviewChannelPolicyRequest,
+            PreviewChannelPolicyResponse, PutChannelPolicyRequest, PutChannelPolicyResponse,
+            PutChannelRequest, PutChannelResponse, PutItemRequest, PutItemResponse,
+            PutLocationRequest, PutLocationResponse, network_service_server::NetworkService,
         },
     },
     ledger::network::{Channel, Item, PutPolicy},
@@ -154,6 +156,20 @@ impl NetworkService for Api {
             last.map_or_else(String::new, |row| page::encode(POLICIES, &row.channel_id));
         let policies = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(ListChannelPoliciesResponse { policies, next_page_token }))
+    }
+
+    async fn preview_channel_policy(
+        &self,
+        request: Request<PreviewChannelPolicyRequest>,
+    ) -> Result<Response<PreviewChannelPolicyResponse>, Status> {
+        Ok(Response::new(self.preview(request.into_inner()).await?))
+    }
+
+    async fn list_channel_policy_versions(
+        &self,
+        request: Request<ListChannelPolicyVersionsRequest>,
+    ) -> Result<Response<ListChannelPolicyVersionsResponse>, Status> {
+        Ok(Response::new(self.policy_versions(request.into_inner()).await?))
     }
 
     async fn put_item(

@@ -34,7 +34,7 @@ const PATIENT: Duration = Duration::from_millis(500);
 const PROMISES: [&str; 5] =
     ["HoldStock", "ReplaceHold", "CreateReservation", "BatchCreateReservations", "MoveReservation"];
 /// What the names of methods that only read begin with.
-const READS: [&str; 6] = ["Check", "Explain", "Find", "Get", "BatchGet", "List"];
+const READS: [&str; 7] = ["Check", "Explain", "Find", "Get", "BatchGet", "List", "Preview"];
 
 /// What a call is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +139,7 @@ mod tests {
             ("/stockroom.v1.AvailabilityService/FindPickupLocations", Kind::Read),
             ("/stockroom.v1.LedgerService/BatchGetPositions", Kind::Read),
             ("/stockroom.v1.ReservationService/ListReservations", Kind::Read),
+            ("/stockroom.v1.NetworkService/PreviewChannelPolicy", Kind::Read),
             ("/stockroom.v1.ReservationService/CreateReservation", Kind::Promise),
             ("/stockroom.v1.ReservationService/HoldStock", Kind::Promise),
             ("/stockroom.v1.ReservationService/ReleaseHold", Kind::Fact),

@@ -4,6 +4,7 @@ mod channel;
 mod item;
 mod location;
 mod policy;
+mod stocked;
 
 use sqlx::{Postgres, Transaction};
 
@@ -11,7 +12,7 @@ pub use crate::ledger::network::{
     channel::Channel,
     item::Item,
     location::Location,
-    policy::{ChannelPolicy, NamedRule, PutBy, PutPolicy, Scope},
+    policy::{ChannelPolicy, NamedRule, PolicyVersion, PutBy, PutPolicy, Scope},
 };
 pub(super) use crate::ledger::network::{location::LocationRow, policy::PolicyRow};
 use crate::ledger::{Ledger, fault::Fault};

@@ -7,15 +7,18 @@ use tonic::{Code, Status};
 
 use crate::{
     api::{
-        error::{invalid, status},
+        Api,
+        error::{invalid, status, unknown},
         network::{IDENTIFIER, identifier},
+        page,
         proto::{
-            self, PolicyRule, UnansweredAction, Visibility, channel_policy::Buffer as WireBuffer,
-            policy_rule::Buffer as RuleBuffer,
+            self, ChannelPolicyVersion, ListChannelPolicyVersionsRequest,
+            ListChannelPolicyVersionsResponse, PolicyRule, UnansweredAction, Visibility,
+            channel_policy::Buffer as WireBuffer, policy_rule::Buffer as RuleBuffer,
         },
         wire,
     },
-    ledger::network::{ChannelPolicy, NamedRule, PutBy, Scope},
+    ledger::network::{ChannelPolicy, NamedRule, PolicyVersion, PutBy, Scope},
     stock::{
         channel_policy::{
             self, ELIGIBLE_MAX, HOLD_TTL_DEFAULT, Policy, RULES_MAX, Rule, Unanswered,
@@ -26,6 +29,9 @@ use crate::{
         time::Micros,
     },
 };
+
+/// Marks tokens of the list of versions.
+const VERSIONS: &str = "policy versions of";
 
 /// A policy that was sent.
 pub(super) fn policy_in(sent: proto::ChannelPolicy) -> Result<ChannelPolicy, Status> {
@@ -129,6 +135,38 @@ fn eligible_in(sent: Vec<String>) -> Result<Vec<String>, Status> {
 /// A policy names something that there is not.
 pub(super) fn name_unknown(field: &str) -> Status {
     invalid("FIELD_INVALID", &format!("policy.{field}"), "is unknown; put it first")
+}
+
+impl Api {
+    pub(super) async fn policy_versions(
+        &self,
+        sent: ListChannelPolicyVersionsRequest,
+    ) -> Result<ListChannelPolicyVersionsResponse, Status> {
+        let id = identifier(sent.channel_id, "channel_id")?;
+        let rows_max = page::rows_max(sent.page_size)?;
+        // A token is of one channel's list.
+        let list = format!("{VERSIONS} {id}");
+        let before = match page::decode(&list, &sent.page_token)? {
+            None => i64::MAX,
+            Some(version) => version.parse().map_err(|_| page::malformed())?,
+        };
+        let (versions, more) = self.ledger.policy_versions(&id, before, rows_max).await?;
+        if versions.is_empty() && self.ledger.channel(&id).await?.is_none() {
+            return Err(unknown("channel", "channel_id", &id));
+        }
+        let last = versions.last().filter(|_| more).map(|last| last.policy.policy.version);
+        Ok(ListChannelPolicyVersionsResponse {
+            versions: versions.into_iter().map(version_out).collect(),
+            next_page_token: last
+                .map_or_else(String::new, |version| page::encode(&list, &version.to_string())),
+        })
+    }
+}
+
+fn version_out(version: PolicyVersion) -> ChannelPolicyVersion {
+    let PolicyVersion { policy, actor, note, changed_at } = version;
+    let changed_at = Some(wire::time_out(changed_at));
+    ChannelPolicyVersion { policy: Some(policy.into()), actor, note, changed_at }
 }
 
 /// Who puts it, and why.

@@ -16,11 +16,13 @@ use crate::api::proto::{
     ApplySnapshotRequest, ApplySnapshotResponse, GetChannelPolicyRequest, GetChannelPolicyResponse,
     GetChannelRequest, GetChannelResponse, GetItemRequest, GetItemResponse, GetLocationRequest,
     GetLocationResponse, ListChannelPoliciesRequest, ListChannelPoliciesResponse,
-    ListChannelsRequest, ListChannelsResponse, ListItemsRequest, ListItemsResponse,
-    ListLocationsRequest, ListLocationsResponse, Location, Movement, MovementError, MovementResult,
-    MovementStatus, PutChannelPolicyRequest, PutChannelPolicyResponse, PutChannelRequest,
-    PutChannelResponse, PutItemRequest, PutItemResponse, PutLocationRequest, PutLocationResponse,
-    RecordMovementsRequest, RecordMovementsResponse, SyncMovementsRequest, SyncMovementsResponse,
+    ListChannelPolicyVersionsRequest, ListChannelPolicyVersionsResponse, ListChannelsRequest,
+    ListChannelsResponse, ListItemsRequest, ListItemsResponse, ListLocationsRequest,
+    ListLocationsResponse, Location, Movement, MovementError, MovementResult, MovementStatus,
+    PreviewChannelPolicyRequest, PreviewChannelPolicyResponse, PutChannelPolicyRequest,
+    PutChannelPolicyResponse, PutChannelRequest, PutChannelResponse, PutItemRequest,
+    PutItemResponse, PutLocationRequest, PutLocationResponse, RecordMovementsRequest,
+    RecordMovementsResponse, SyncMovementsRequest, SyncMovementsResponse,
     movement_service_server::{MovementService, MovementServiceServer},
     network_service_server::{NetworkService, NetworkServiceServer},
 };
@@ -301,6 +303,20 @@ impl NetworkService for Fake {
         &self,
         _: Request<ListChannelPoliciesRequest>,
     ) -> Result<Response<ListChannelPoliciesResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn preview_channel_policy(
+        &self,
+        _: Request<PreviewChannelPolicyRequest>,
+    ) -> Result<Response<PreviewChannelPolicyResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_channel_policy_versions(
+        &self,
+        _: Request<ListChannelPolicyVersionsRequest>,
+    ) -> Result<Response<ListChannelPolicyVersionsResponse>, Status> {
         Err(Status::unimplemented(""))
     }
 }

@@ -14,10 +14,12 @@ use crate::{
         Ledger,
         directory::KnownChannel,
         fault::{Answered as _, Fault},
+        sql_time::At,
     },
     stock::{
         channel_policy::{Policy, Rule},
         ids::ChannelNo,
+        time::Timestamp,
     },
 };
 
@@ -59,6 +61,19 @@ pub struct PutBy<'p> {
     pub actor: &'p str,
     /// Why; empty: nobody said.
     pub note: &'p str,
+}
+
+/// A policy as it was put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyVersion {
+    /// The policy.
+    pub policy: ChannelPolicy,
+    /// Who put it; empty: nobody said.
+    pub actor: String,
+    /// Why; empty: nobody said.
+    pub note: String,
+    /// When, by the clock of the database.
+    pub changed_at: Timestamp,
 }
 
 /// What became of a policy that was put.
@@ -111,6 +126,20 @@ impl Ledger {
         Ok(PutPolicy::Put(Box::new(put)))
     }
 
+    /// A policy as it would be put, with the numbers of what it names.
+    ///
+    /// # Errors
+    /// The database is away; or, inside, the field that names something that there is not.
+    pub async fn resolve_policy(
+        &self,
+        mut put: ChannelPolicy,
+    ) -> Result<Result<ChannelPolicy, String>, Fault> {
+        let connect = Fault::doing("connect to look up what a policy names");
+        let mut connection = self.readers.acquire().await.map_err(connect)?;
+        let numbers = Numbers::read(&mut connection, &put.scope).await?;
+        Ok(numbers.resolve(&mut put).map(|()| put))
+    }
+
     /// The policy that applies to a channel; none where there is no such channel.
     ///
     /// # Errors
@@ -136,6 +165,44 @@ impl Ledger {
             page.add(PolicyRow::after(&self.readers, &after, rows_max).await?);
         }
         Ok((self.told(page.rows).await?, page.more))
+    }
+
+    /// Policies that were put for a channel, with a version below `before`, newest first, and whether
+    /// there may be more.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn policy_versions(
+        &self,
+        channel_id: &str,
+        before: i64,
+        rows_max: i64,
+    ) -> Result<(Vec<PolicyVersion>, bool), Fault> {
+        let mut page = Page::new(rows_max);
+        while let Some(rows_max) = page.wanted() {
+            let before = page.rows.last().map_or(before, PolicyRow::version);
+            page.add(PolicyRow::before(&self.readers, channel_id, before, rows_max).await?);
+        }
+        let versions: Vec<_> = page.rows.iter().map(PolicyRow::version).collect();
+        let by = sqlx::query!(
+            r#"select actor, note, changed_at as "changed_at: At" from channel_policy_version
+               where channel_no = (select channel_no from channel where channel_id = $1)
+                   and version = any($2)
+               order by version desc"#,
+            channel_id,
+            &versions,
+        )
+        .fetch_all(&self.readers)
+        .answered("read who put policies")
+        .await?;
+        let policies = self.told(page.rows).await?.into_iter().zip(by);
+        let versions = policies.map(|(policy, by)| PolicyVersion {
+            policy,
+            actor: by.actor,
+            note: by.note,
+            changed_at: by.changed_at.0,
+        });
+        Ok((versions.collect(), page.more))
     }
 
     /// With the names of what rules and locations are numbers of.

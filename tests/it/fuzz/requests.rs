@@ -50,7 +50,7 @@ const WORDS: [&str; 22] = [
 type Again = fn(&[u8]) -> bool;
 
 /// Every request, decoded, encoded and decoded again.
-const REQUESTS: [(&str, Again); 34] = [
+const REQUESTS: [(&str, Again); 36] = [
     ("AmendReservation", again::<proto::AmendReservationRequest>),
     ("ApplySnapshot", again::<proto::ApplySnapshotRequest>),
     ("BatchCreateReservations", again::<proto::BatchCreateReservationsRequest>),
@@ -69,11 +69,13 @@ const REQUESTS: [(&str, Again); 34] = [
     ("GetReservation", again::<proto::GetReservationRequest>),
     ("HoldStock", again::<proto::HoldStockRequest>),
     ("ListEntries", again::<proto::ListEntriesRequest>),
+    ("ListChannelPolicyVersions", again::<proto::ListChannelPolicyVersionsRequest>),
     ("ListLocations", again::<proto::ListLocationsRequest>),
     ("ListRejectedMovements", again::<proto::ListRejectedMovementsRequest>),
     ("ListReservations", again::<proto::ListReservationsRequest>),
     ("MarkReady", again::<proto::MarkReadyRequest>),
     ("MoveReservation", again::<proto::MoveReservationRequest>),
+    ("PreviewChannelPolicy", again::<proto::PreviewChannelPolicyRequest>),
     ("PutChannelPolicy", again::<proto::PutChannelPolicyRequest>),
     ("PutChannel", again::<proto::PutChannelRequest>),
     ("PutItem", again::<proto::PutItemRequest>),

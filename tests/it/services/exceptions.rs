@@ -5,8 +5,8 @@
 use stockroom::api::proto::{
     Band, ChannelPolicy, CheckAvailabilityRequest, CreateReservationRequest,
     ExplainAvailabilityRequest, FindPickupLocationsRequest, HoldStockRequest, Line, Location,
-    MoveReservationRequest, PolicyRule, PutLocationRequest, UnansweredAction, Visibility,
-    policy_rule::Buffer,
+    MoveReservationRequest, PolicyRule, PreviewChannelPolicyRequest, PreviewedChange,
+    PutLocationRequest, UnansweredAction, Visibility, policy_rule::Buffer,
 };
 use tonic::{Code, Status};
 
@@ -213,6 +213,63 @@ async fn a_band_does_not_leak_the_number() {
         let tea = missing(&server, nearby("tea", 20)).await;
         assert_eq!(tea[0], ("north".to_owned(), 0), "{redis:?}: a hold would say the same");
     }
+}
+
+#[tokio::test]
+async fn a_preview_says_what_would_change_and_changes_nothing() {
+    for redis in BOTH {
+        let server = shops(redis).await;
+        server.create(create("k", "south", vec![line("jam", 5)])).await.unwrap();
+        let rules = vec![keep("", "north", 5)];
+        server.put_policy(ChannelPolicy { rules, ..web() }).await.unwrap();
+        server.caught_up().await;
+        let rules = vec![keep("jam", "", 15), keep("tea", "south", 1)];
+        let preview = |policy, skus: &[&str], location_ids: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+            let (skus, location_ids) = (names(skus), names(location_ids));
+            PreviewChannelPolicyRequest { policy: Some(policy), skus, location_ids }
+        };
+        let ask = async |request| server.network().preview_channel_policy(request).await;
+        let policy = ChannelPolicy { rules, visibility: Visibility::Band as i32, ..web() };
+        let request = preview(policy.clone(), &["jam", "tea", "never heard of"], &[]);
+        let told = ask(request).await.unwrap().into_inner();
+        let change = |change: &PreviewedChange| {
+            let (now, then) = (change.available_now, change.available_then);
+            (format!("{} {}", change.location_id, change.sku), now, then)
+        };
+        let changes: Vec<_> = told.changes.iter().map(change).collect();
+        let expected = [
+            ("north jam".to_owned(), 15, 5),
+            ("north tea".to_owned(), 15, 20),
+            ("south jam".to_owned(), 15, 0),
+            ("south tea".to_owned(), 20, 19),
+        ];
+        assert_eq!(changes, expected, "{redis:?}");
+        let totals = (told.pairs, told.pairs_to_zero, told.units_more, told.units_less);
+        assert_eq!((totals, told.version), ((6, 1, 5, 26), 1), "{redis:?}");
+        assert_eq!(server.available_to("web", "north", "jam").await, 15, "{redis:?}");
+        let elsewhere = vec!["south".to_owned()];
+        let elsewhere = ChannelPolicy { eligible_location_ids: elsewhere, ..web() };
+        let request = preview(elsewhere, &[], &["north"]);
+        let told = ask(request).await.unwrap().into_inner();
+        let totals = (told.pairs, told.pairs_to_zero, told.units_more, told.units_less);
+        assert_eq!(totals, (2, 2, 0, 30), "{redis:?}: all that the shop has");
+        for (request, reason) in [
+            (preview(policy.clone(), &[], &[]), "FIELD_INVALID"),
+            (preview(ChannelPolicy { few_left_max: -1, ..web() }, &["jam"], &[]), "FIELD_INVALID"),
+            (preview(rules_of(keep("nothing", "", 1)), &["jam"], &[]), "FIELD_INVALID"),
+            (preview(policy.clone(), &["j  m"], &[]), "SKU_INVALID"),
+        ] {
+            explained(&ask(request).await.unwrap_err(), Code::InvalidArgument, reason);
+        }
+        let nobody = ChannelPolicy { channel_id: "nobody".to_owned(), ..web() };
+        let refused = ask(preview(nobody, &["jam"], &[])).await.unwrap_err();
+        explained(&refused, Code::NotFound, "CHANNEL_UNKNOWN");
+    }
+}
+
+fn rules_of(rule: PolicyRule) -> ChannelPolicy {
+    ChannelPolicy { rules: vec![rule], ..web() }
 }
 
 #[tokio::test]

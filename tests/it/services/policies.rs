@@ -6,8 +6,8 @@ use prost_types::Duration;
 use stockroom::{
     api::proto::{
         Channel, ChannelPolicy, GetChannelPolicyRequest, ListChannelPoliciesRequest,
-        PutChannelPolicyRequest, PutChannelRequest, UnansweredAction, Visibility,
-        channel_policy::Buffer,
+        ListChannelPolicyVersionsRequest, PutChannelPolicyRequest, PutChannelRequest,
+        UnansweredAction, Visibility, channel_policy::Buffer,
     },
     stock::{
         channel_policy::{self, Policy, Unanswered},
@@ -17,7 +17,7 @@ use stockroom::{
 };
 use tonic::{Code, Status};
 
-use crate::harness::{databases::broken_by, errors::explained, server::Server};
+use crate::harness::{databases::broken_by, errors::explained, policies::keep, server::Server};
 
 fn seconds(seconds: i64) -> Option<Duration> {
     Some(Duration { seconds, nanos: 0 })
@@ -262,6 +262,82 @@ async fn policies_of_unknown_channels_are_refused_and_those_that_were_put_are_li
     assert_eq!(first.policies, [put("a"), put("b")]);
     let second = page(first.next_page_token).await;
     assert_eq!((second.policies, &*second.next_page_token), (vec![put("c")], ""));
+}
+
+#[tokio::test]
+async fn every_policy_that_was_put_is_kept_with_who_when_and_why() {
+    let server = Server::start().await;
+    let mut network = server.network();
+    server.put_locations(&["shop"]).await;
+    for id in ["web", "app"] {
+        server.put_channel(id).await;
+    }
+    let before = jiff::Timestamp::now();
+    let mut expected = Vec::new();
+    for (number, actor, note) in [(1, "anna", "more for the shops"), (2, "", ""), (3, "bo", "")] {
+        let rules = vec![keep("", "shop", number)];
+        let policy = ChannelPolicy { rules, units_per_order_max: number, ..strict("web") };
+        let request = PutChannelPolicyRequest {
+            policy: Some(policy),
+            expected_version: None,
+            actor: actor.to_owned(),
+            note: note.to_owned(),
+        };
+        let stored = network.put_channel_policy(request).await.unwrap().into_inner().policy;
+        expected.insert(0, (stored.unwrap(), actor, note));
+    }
+    put(&server, strict("app"), None).await.unwrap();
+    put(&server, strict("web"), Some(9)).await.unwrap_err();
+    let mut page = async |channel_id: &str, page_size, page_token: &str| {
+        let (channel_id, page_token) = (channel_id.to_owned(), page_token.to_owned());
+        let request = ListChannelPolicyVersionsRequest { channel_id, page_size, page_token };
+        network.list_channel_policy_versions(request).await.map(|page| page.into_inner())
+    };
+    let first = page("web", 2, "").await.unwrap();
+    let second = page("web", 2, &first.next_page_token).await.unwrap();
+    assert_eq!(second.next_page_token, "");
+    let versions: Vec<_> = first.versions.iter().chain(&second.versions).collect();
+    let told = versions
+        .iter()
+        .map(|version| (version.policy.clone().unwrap(), &*version.actor, &*version.note));
+    assert_eq!(told.collect::<Vec<_>>(), expected, "newest first");
+    let times: Vec<_> = versions.iter().map(|version| version.changed_at.unwrap()).collect();
+    assert!(times.is_sorted_by_key(|time| std::cmp::Reverse((time.seconds, time.nanos))));
+    assert!(times.iter().all(|time| time.seconds >= before.as_second() - 1), "{times:?}");
+    let refused = page("app", 2, &first.next_page_token).await.unwrap_err();
+    explained(&refused, Code::InvalidArgument, "PAGE_TOKEN_INVALID");
+    let refused = page("nothing", 0, "").await.unwrap_err();
+    explained(&refused, Code::NotFound, "CHANNEL_UNKNOWN");
+    let wrong = PutChannelPolicyRequest {
+        policy: Some(policy("web")),
+        note: "\n".to_owned(),
+        ..Default::default()
+    };
+    let refused = server.network().put_channel_policy(wrong).await.unwrap_err();
+    assert_eq!(explained(&refused, Code::InvalidArgument, "FIELD_INVALID")["field"], "note");
+}
+
+/// An answer must fit into a message, however much its policies say.
+#[tokio::test]
+async fn a_page_ends_before_its_policies_say_too_much() {
+    let server = Server::start().await;
+    let names: Vec<_> = (0..1_000).map(|number| format!("{number:064}")).collect();
+    let names: Vec<_> = names.iter().map(|name| &**name).collect();
+    server.ledger.directory().add_items(&names).await.unwrap();
+    let rules: Vec<_> = names.iter().map(|name| keep(name, "", 1)).collect();
+    for number in 0..14 {
+        let policy = ChannelPolicy { rules: rules.clone(), ..policy(&format!("c{number:02}")) };
+        server.put_policy(policy).await.unwrap();
+    }
+    let mut network = server.network();
+    let mut page = async |page_token: String| {
+        let request = ListChannelPoliciesRequest { page_size: 0, page_token };
+        network.list_channel_policies(request).await.unwrap().into_inner()
+    };
+    let first = page(String::new()).await;
+    assert_eq!(first.policies.len(), 12);
+    let second = page(first.next_page_token).await;
+    assert_eq!((second.policies.len(), &*second.next_page_token), (2, ""));
 }
 
 #[tokio::test]

@@ -95,6 +95,46 @@ impl PolicyRow {
         .await
     }
 
+    /// Those that were put for a channel, with a version below `before`, newest first, as they were kept.
+    pub(super) async fn before(
+        pool: &PgPool,
+        channel_id: &str,
+        before: i64,
+        rows_max: i64,
+    ) -> Result<Vec<PolicyRow>, Fault> {
+        sqlx::query_as!(
+            PolicyRow,
+            r#"select channel.channel_no, channel.channel_id, kept.buffer_units as "buffer_units!",
+                   kept.buffer_percent as "buffer_percent!",
+                   kept.units_per_order_max as "units_per_order_max!",
+                   kept.hold_ttl_default_us as "hold_ttl_default_us!",
+                   kept.hold_ttl_max_us as "hold_ttl_max_us!",
+                   kept.reservation_ttl_max_us as "reservation_ttl_max_us!",
+                   kept.collect_days_paid_online as "collect_days_paid_online!",
+                   kept.collect_days_pay_in_store as "collect_days_pay_in_store!",
+                   kept.answer_timeout_us, kept.unanswered as "unanswered!",
+                   kept.policy_rules as "policy_rules!: _",
+                   kept.eligible_locations as "eligible_locations!",
+                   kept.visibility as "visibility!", kept.few_left_max as "few_left_max!",
+                   version.version as "policy_version", channel.revision
+               from channel
+               join channel_policy_version version on version.channel_no = channel.channel_no
+               cross join lateral jsonb_populate_record(null::channel, version.policy) kept
+               where channel.channel_id = $1 and version.version < $2
+               order by version.version desc limit $3"#,
+            channel_id,
+            before,
+            rows_max,
+        )
+        .fetch_all(pool)
+        .answered("list the versions of a policy")
+        .await
+    }
+
+    pub(super) fn version(&self) -> i64 {
+        self.policy_version
+    }
+
     /// As the hot path needs it.
     pub fn known(self) -> KnownChannel {
         KnownChannel {
