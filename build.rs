@@ -5,13 +5,14 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "stockroom/v1/types.proto",
     "stockroom/v1/movement_service.proto",
     "stockroom/v1/ledger_service.proto",
     "stockroom/v1/network_service.proto",
     "stockroom/v1/availability_service.proto",
     "stockroom/v1/reservation_service.proto",
+    "stockroom/v1/event_service.proto",
 ];
 
 #[expect(clippy::disallowed_methods, reason = "cargo says there where the output goes")]

@@ -7,6 +7,7 @@
 
 mod availability;
 mod error;
+mod events;
 pub mod health;
 mod layer;
 mod ledger;
@@ -32,7 +33,7 @@ use crate::{
         movements::snapshot::Snapshots,
         proto::{
             availability_service_server::AvailabilityServiceServer,
-            ledger_service_server::LedgerServiceServer,
+            event_service_server::EventServiceServer, ledger_service_server::LedgerServiceServer,
             movement_service_server::MovementServiceServer,
             network_service_server::NetworkServiceServer,
             reservation_service_server::ReservationServiceServer,
@@ -66,6 +67,7 @@ pub struct Api {
     steps: Steps,
     snapshots: Snapshots,
     stopped: watch::Receiver<bool>,
+    webhook_allow_private: bool,
 }
 
 impl Api {
@@ -78,14 +80,22 @@ impl Api {
         stopped: watch::Receiver<bool>,
     ) -> Api {
         let reads = Reads::new(ledger.clone(), availability);
-        let snapshots = Snapshots::new(DropLimits::default());
-        Api { steps: Steps::new(ledger.clone()), reads, ledger, writer, snapshots, stopped }
+        let (steps, snapshots) =
+            (Steps::new(ledger.clone()), Snapshots::new(DropLimits::default()));
+        let webhook_allow_private = false;
+        Api { steps, reads, ledger, writer, snapshots, stopped, webhook_allow_private }
     }
 
     /// The same with other bounds of how many items a snapshot may drop to zero.
     #[must_use]
     pub fn with_drop_limits(self, limits: DropLimits) -> Api {
         Api { snapshots: Snapshots::new(limits), ..self }
+    }
+
+    /// Lets webhooks have private addresses, and plain HTTP: for tests and development.
+    #[must_use]
+    pub fn with_private_webhooks(self, allowed: bool) -> Api {
+        Api { webhook_allow_private: allowed, ..self }
     }
 }
 
@@ -117,7 +127,8 @@ pub async fn run(
         .add_service(LedgerServiceServer::new(api.clone()))
         .add_service(AvailabilityServiceServer::new(api.clone()))
         .add_service(NetworkServiceServer::new(api.clone()))
-        .add_service(ReservationServiceServer::new(api));
+        .add_service(ReservationServiceServer::new(api.clone()))
+        .add_service(EventServiceServer::new(api));
     // A descriptor set that this build compiled itself cannot fail to be read; without it there is no
     // reflection, and nothing else is missing.
     if let Ok(v1) = reflection(tonic_reflection::server::Builder::configure()).build_v1() {

@@ -5,8 +5,9 @@ use std::{net::SocketAddr, num::NonZero, path::PathBuf, time::Duration};
 use crate::{
     availability::PREFIX,
     embedded::{self, Connections, EmbeddedError},
+    feed::deliver::{self, backoff::Backoff},
     ledger::Options,
-    stock::{ids::is_identifier, snapshot::DropLimits},
+    stock::{ids::is_identifier, snapshot::DropLimits, time::SECOND},
 };
 
 /// Where a private PostgreSQL and Redis are kept if nothing is said.
@@ -108,9 +109,56 @@ pub struct ServeConfig {
     /// Which logs are written, as a filter of the tracing crate
     #[arg(long, env = "STOCKROOM_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
+    /// How events go out.
+    #[command(flatten)]
+    pub events: EventConfig,
     /// Seconds that calls under way are given when the server is told to stop
     #[arg(long, env = "STOCKROOM_DRAIN_SECONDS", default_value_t = 10, value_name = "SECONDS")]
     pub drain_seconds: u64,
+}
+
+/// How events go out.
+#[derive(Clone, Debug, clap::Args)]
+pub struct EventConfig {
+    /// The source that every event names: a URI or a path
+    #[arg(long, env = "STOCKROOM_EVENT_SOURCE", default_value = "/stockroom", value_name = "URI")]
+    pub event_source: String,
+    /// Attempts before an event becomes a dead letter
+    #[arg(long, env = "STOCKROOM_EVENT_ATTEMPTS", default_value_t = 20, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub event_attempts: u32,
+    /// Milliseconds before the second attempt; they double with each
+    #[arg(long, env = "STOCKROOM_EVENT_RETRY_MS", default_value_t = 1_000, value_name = "MS")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
+    pub event_retry_ms: u32,
+    /// Seconds between attempts at most, also where a receiver asks for more
+    #[arg(long, env = "STOCKROOM_EVENT_RETRY_MAX_SECONDS", default_value_t = 3_600)]
+    #[arg(value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub event_retry_max_seconds: u32,
+    /// Seconds that an attempt may take
+    #[arg(long, env = "STOCKROOM_EVENT_TIMEOUT_SECONDS", default_value_t = 10)]
+    #[arg(value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub event_timeout_seconds: u32,
+    /// Sends webhooks to private addresses and over plain HTTP too: for tests and development
+    #[arg(long, env = "STOCKROOM_WEBHOOK_ALLOW_PRIVATE")]
+    pub webhook_allow_private: bool,
+}
+
+impl EventConfig {
+    /// As the delivery takes them.
+    pub fn delivery(&self) -> deliver::Options {
+        deliver::Options {
+            source: self.event_source.clone(),
+            backoff: Backoff {
+                attempts_max: self.event_attempts,
+                first: i64::from(self.event_retry_ms) * 1_000,
+                longest: i64::from(self.event_retry_max_seconds) * SECOND,
+            },
+            timeout: Duration::from_secs(self.event_timeout_seconds.into()),
+            allow_private: self.webhook_allow_private,
+            ..deliver::Options::default()
+        }
+    }
 }
 
 /// How logs are written.

@@ -2,12 +2,14 @@
 //!
 //! [`Feed`] keeps Redis equal to the ledger: [`decide`] says what is to be done for a partition, given
 //! where it stands; [`projection`] does it; [`scrub`] walks over everything for ever and mends what
-//! differs by [`compare`]; [`verify`] only tells. [`steps`] is for those who watch reservations.
+//! differs by [`compare`]; [`verify`] only tells. [`steps`] is for those who watch reservations,
+//! [`deliver`] for those who are told of events.
 //!
 //! Any number of servers may run it: whatever they do twice is guarded in Redis.
 
 pub mod compare;
 pub mod decide;
+pub mod deliver;
 pub mod projection;
 pub mod scrub;
 pub mod steps;

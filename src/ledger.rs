@@ -29,6 +29,7 @@ pub mod head;
 mod load;
 mod migrate;
 pub mod network;
+pub mod outbox;
 pub mod queries;
 pub mod rejected;
 pub mod reservation;
@@ -41,6 +42,7 @@ mod sql_time;
 pub mod transaction;
 mod transit;
 pub mod verify;
+pub mod webhook;
 mod write;
 
 use std::{str::FromStr as _, sync::Arc, time::Duration};
@@ -77,6 +79,8 @@ pub struct Ledger {
     readers: PgPool,
     /// For what must go on whatever reads there are: the feed and the sweeper.
     followers: PgPool,
+    /// For what goes out: it never keeps the others waiting.
+    couriers: PgPool,
     directory: Directory,
     /// A server serves the partitions that there were when it first looked.
     partitions: Arc<OnceCell<Vec<Partition>>>,
@@ -95,6 +99,8 @@ const WRITER_PLANS: [(&str, &str); 2] =
     [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
 /// Connections of the feed and the sweeper: nobody's reads keep them waiting.
 const FOLLOWERS_MAX: u32 = 4;
+/// Connections over which events are read, and over which it is noted what became of them.
+const COURIERS_MAX: u32 = 2;
 /// Bounds of one page of any list.
 pub const PAGE_ROWS_DEFAULT: i64 = 100;
 /// Above this a page size is coerced.
@@ -120,11 +126,13 @@ impl Ledger {
         let custom = [("plan_cache_mode", "force_custom_plan")];
         let readers = pool(options.readers_max, connect.clone().options(custom));
         let followers = pool(FOLLOWERS_MAX, connect.clone().options(custom));
+        let couriers = pool(COURIERS_MAX, connect.clone().options(custom));
         Ok(Ledger {
             writers: pool(options.writers_max, connect.options(WRITER_PLANS)),
             directory: Directory::new(readers.clone()),
             readers,
             followers,
+            couriers,
             partitions: Arc::default(),
             #[cfg(feature = "simulation")]
             simulated: None,
@@ -164,6 +172,10 @@ impl Ledger {
         self.followers.acquire().await.map_err(Fault::doing("connect to follow the ledger"))
     }
 
+    pub(crate) async fn courier(&self) -> Result<PoolConnection<Postgres>, Fault> {
+        self.couriers.acquire().await.map_err(Fault::doing("connect to send events"))
+    }
+
     pub(crate) async fn reader(&self) -> Result<PoolConnection<Postgres>, Fault> {
         self.readers.acquire().await.map_err(Fault::doing("connect to the database"))
     }
@@ -173,6 +185,7 @@ impl Ledger {
         self.writers.close().await;
         self.readers.close().await;
         self.followers.close().await;
+        self.couriers.close().await;
     }
 }
 

@@ -14,8 +14,8 @@
 //!    projection.
 //! 4. [`writer`]: the lanes. What is written queues per partition and is committed together; around
 //!    the transaction of a batch Redis is asked before and told after. Holds, and the sweeper.
-//! 5. [`feed`]: the ledger's entries in order: to Redis, and to who watches. [`reads`]: from Redis, or
-//!    from PostgreSQL where Redis cannot say it.
+//! 5. [`feed`]: the ledger's entries in order: to Redis, to who watches, and as events to who subscribed.
+//!    [`reads`]: from Redis, or from PostgreSQL where Redis cannot say it.
 //! 6. [`api`]: gRPC. Decodes, calls once, encodes.
 //! 7. [`ambient`]: the wall clock and chance; [`mutants`]: defects that the simulation must find.
 //! 8. [`cli`]: the commands; [`embedded`]: the private databases of the default; [`config`]: every

@@ -5,7 +5,7 @@
 //! (what they add up to, and the fold that lets counts and late facts meet), [`refusal`] (every reason
 //! for a no, in order of precedence), then [`machine`], which decides. [`calendar`], [`distance`],
 //! [`policy`] and [`channel_policy`] say when, where and how much may be promised; [`snapshot`] is a
-//! count of a whole location.
+//! count of a whole location; [`event`] says what of it all is worth telling others.
 
 pub mod book;
 pub mod calendar;
@@ -13,6 +13,7 @@ pub mod channel_policy;
 pub mod distance;
 pub mod draft;
 pub mod entry;
+pub mod event;
 pub mod hash;
 pub mod hold;
 pub mod ids;

@@ -43,6 +43,9 @@ pub const SCRUB_DIFFERENCES: &str = "stockroom_scrub_differences_total";
 /// How often Redis knew more than the ledger.
 pub const REDIS_AHEAD: &str = "stockroom_redis_ahead_total";
 
+/// Attempts to send an event, by `sink` (webhook, nats) and `outcome` (delivered, failed, dead: given up).
+pub const EVENT_ATTEMPTS: &str = "stockroom_event_attempts_total";
+
 /// Bounds of the buckets of batch sizes and times.
 const COMMANDS_BUCKETS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 const SECONDS_BUCKETS: [f64; 11] =
@@ -113,6 +116,7 @@ fn describe() {
     describe_counter!(REBUILDS, "Projections made anew");
     describe_counter!(SCRUB_DIFFERENCES, "Differences to the ledger put right in Redis");
     describe_counter!(REDIS_AHEAD, "Times that Redis knew more than the ledger");
+    describe_counter!(EVENT_ATTEMPTS, "Attempts to send an event, by outcome");
     describe_gauge!(CLOCK_IN_DOUBT, "1 while clocks disagree and nothing expires");
     describe_counter!(BATCH_RETRIES, "Batches executed again after a fault");
     describe_counter!(POISONED, "Movements that break a constraint of the database");
@@ -171,6 +175,11 @@ pub fn redis_ahead() {
 /// Says whether clocks agree well enough to know what is due.
 pub fn clock_in_doubt(doubtful: bool) {
     gauge!(CLOCK_IN_DOUBT).set(f64::from(u8::from(doubtful)));
+}
+
+/// Counts an attempt to send an event.
+pub fn event_sent(sink: &'static str, outcome: &'static str) {
+    counter!(EVENT_ATTEMPTS, "sink" => sink, "outcome" => outcome).increment(1);
 }
 
 /// Counts a batch that must be executed again.

@@ -208,7 +208,7 @@ impl NetworkService for Api {
     }
 }
 
-fn identifier(id: String, field: &str) -> Result<String, Status> {
+pub(crate) fn identifier(id: String, field: &str) -> Result<String, Status> {
     match is_identifier(&id) {
         true => Ok(id),
         false => Err(invalid("IDENTIFIER_INVALID", field, IDENTIFIER)),

@@ -15,7 +15,7 @@ use crate::{
     availability::Availability,
     config::ServeConfig,
     embedded::{self, Embedded, Wanted},
-    feed::Feed,
+    feed::{Feed, deliver::Delivery},
     ledger::{Ledger, fault::Kind},
     telemetry,
     writer::{Writer, sweep::Sweeper},
@@ -70,12 +70,15 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         let refresh = tokio::spawn(refresh(ledger.clone()));
         let sweeper = Sweeper::start(&writer);
         tracing::info!(address = %listener.local_addr()?, "listening");
+        let delivery = Delivery::start(ledger.clone(), config.events.delivery())?;
         let api = Api::new(ledger.clone(), availability, writer.clone(), stopped.clone())
-            .with_drop_limits(config.drop_limits());
+            .with_drop_limits(config.drop_limits())
+            .with_private_webhooks(config.events.webhook_allow_private);
         let serving = api::run(listener, wait(stopped.clone()), api, health);
         drain_after(serving, stopped.clone(), &config, || drain.begin()).await?;
         refresh.abort();
         sweeper.stop();
+        delivery.stop().await;
         drop(feed);
         if let Err(fault) = writer.resume_points().flush().await {
             tracing::warn!(fault = fault.chain(), "resume points were not written");

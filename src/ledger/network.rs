@@ -19,7 +19,9 @@ use crate::ledger::{Ledger, fault::Fault};
 
 impl Ledger {
     /// Takes the next revision, whose row lock orders puts by commit.
-    async fn begin_put(&self) -> Result<(Transaction<'static, Postgres>, i64), Fault> {
+    pub(in crate::ledger) async fn begin_put(
+        &self,
+    ) -> Result<(Transaction<'static, Postgres>, i64), Fault> {
         let begin = Fault::doing("begin to change the network");
         let mut transaction = self.readers.begin().await.map_err(begin)?;
         let revision = sqlx::query_scalar!(

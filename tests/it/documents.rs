@@ -95,6 +95,8 @@ fn every_reason_of_a_call_is_in_the_table() {
         include_str!("../../src/api/availability/explain.rs"),
         include_str!("../../src/api/availability/pickup.rs"),
         include_str!("../../src/api/error.rs"),
+        include_str!("../../src/api/events.rs"),
+        include_str!("../../src/api/events/webhook.rs"),
         include_str!("../../src/api/layer.rs"),
         include_str!("../../src/api/ledger.rs"),
         include_str!("../../src/api/movements.rs"),

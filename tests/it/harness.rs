@@ -14,6 +14,7 @@ pub mod private_redis;
 pub mod proxy;
 pub mod raw;
 pub mod raw_redis;
+pub mod receiver;
 pub mod redis;
 pub mod reservations;
 pub mod seed;

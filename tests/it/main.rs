@@ -5,6 +5,7 @@ mod cases;
 mod commit;
 mod documents;
 mod embedded;
+mod events;
 mod failures;
 mod feed;
 mod fuzz;

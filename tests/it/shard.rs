@@ -82,6 +82,7 @@ async fn spread_database() -> (String, BTreeSet<String>) {
 async fn a_ledger_spread_by_partition_takes_every_movement_and_holds() {
     let (url, tables) = spread_database().await;
     let expected = [
+        "event_cursor",
         "ledger_entry",
         "ledger_head",
         "location_snapshot",
@@ -90,6 +91,7 @@ async fn a_ledger_spread_by_partition_takes_every_movement_and_holds() {
         "reservation",
         "reservation_line",
         "reservation_version",
+        "undelivered_event",
     ];
     assert!(tables.iter().eq(&expected), "{tables:?}");
     let mixture = Mixture::new(&url).await;

@@ -50,7 +50,7 @@ const WORDS: [&str; 22] = [
 type Again = fn(&[u8]) -> bool;
 
 /// Every request, decoded, encoded and decoded again.
-const REQUESTS: [(&str, Again); 36] = [
+const REQUESTS: [(&str, Again); 43] = [
     ("AmendReservation", again::<proto::AmendReservationRequest>),
     ("ApplySnapshot", again::<proto::ApplySnapshotRequest>),
     ("BatchCreateReservations", again::<proto::BatchCreateReservationsRequest>),
@@ -60,6 +60,8 @@ const REQUESTS: [(&str, Again); 36] = [
     ("CollectReservation", again::<proto::CollectReservationRequest>),
     ("ConfirmReservationPayment", again::<proto::ConfirmReservationPaymentRequest>),
     ("CreateReservation", again::<proto::CreateReservationRequest>),
+    ("DeleteWebhook", again::<proto::DeleteWebhookRequest>),
+    ("DismissDeadLetters", again::<proto::DismissDeadLettersRequest>),
     ("DismissRejectedMovement", again::<proto::DismissRejectedMovementRequest>),
     ("ExplainAvailability", again::<proto::ExplainAvailabilityRequest>),
     ("ExtendHold", again::<proto::ExtendHoldRequest>),
@@ -67,12 +69,15 @@ const REQUESTS: [(&str, Again); 36] = [
     ("FindPickupLocations", again::<proto::FindPickupLocationsRequest>),
     ("GetPosition", again::<proto::GetPositionRequest>),
     ("GetReservation", again::<proto::GetReservationRequest>),
+    ("GetWebhook", again::<proto::GetWebhookRequest>),
     ("HoldStock", again::<proto::HoldStockRequest>),
+    ("ListDeadLetters", again::<proto::ListDeadLettersRequest>),
     ("ListEntries", again::<proto::ListEntriesRequest>),
     ("ListChannelPolicyVersions", again::<proto::ListChannelPolicyVersionsRequest>),
     ("ListLocations", again::<proto::ListLocationsRequest>),
     ("ListRejectedMovements", again::<proto::ListRejectedMovementsRequest>),
     ("ListReservations", again::<proto::ListReservationsRequest>),
+    ("ListWebhooks", again::<proto::ListWebhooksRequest>),
     ("MarkReady", again::<proto::MarkReadyRequest>),
     ("MoveReservation", again::<proto::MoveReservationRequest>),
     ("PreviewChannelPolicy", again::<proto::PreviewChannelPolicyRequest>),
@@ -80,8 +85,10 @@ const REQUESTS: [(&str, Again); 36] = [
     ("PutChannel", again::<proto::PutChannelRequest>),
     ("PutItem", again::<proto::PutItemRequest>),
     ("PutLocation", again::<proto::PutLocationRequest>),
+    ("PutWebhook", again::<proto::PutWebhookRequest>),
     ("RecordMovements", again::<RecordMovementsRequest>),
     ("ReleaseHold", again::<proto::ReleaseHoldRequest>),
+    ("ReplayDeadLetters", again::<proto::ReplayDeadLettersRequest>),
     ("ReplaceHold", again::<proto::ReplaceHoldRequest>),
     ("ReportPick", again::<proto::ReportPickRequest>),
     ("ResubmitMovement", again::<proto::ResubmitMovementRequest>),

@@ -25,9 +25,14 @@ pub struct Binary {
 impl Binary {
     /// Starts it on a database that was migrated, and waits until it answers.
     pub async fn start(database_url: &str) -> Binary {
+        Binary::start_and(database_url, &[]).await
+    }
+
+    /// The same with more settings.
+    pub async fn start_and(database_url: &str, more: &[&str]) -> Binary {
         let redis = Redis::of_this_run().reach(&databases::redis_url().await).await;
         let settings = ["--database-url", database_url, "--redis-url", &redis.url];
-        let settings = [&settings[..], &["--redis-prefix", prefix_of(database_url)]].concat();
+        let settings = [&settings[..], &["--redis-prefix", prefix_of(database_url)], more].concat();
         Binary::start_with(&settings).await
     }
 

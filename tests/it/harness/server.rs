@@ -104,7 +104,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let api = Api::new(ledger.clone(), availability, writer.clone(), stopped.clone());
+        let api = Api::new(ledger.clone(), availability, writer.clone(), stopped.clone())
+            .with_private_webhooks(true);
         let sweeper = Sweeper::start(&writer);
         let serving = tokio::spawn(async move {
             let mut shutdown = stopped;

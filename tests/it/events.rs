@@ -1,0 +1,4 @@
+//! Events that go out: what is told, to whom, how it is signed, and that nothing is lost on the way.
+
+mod delivery;
+mod survival;
