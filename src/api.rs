@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_types, reason = "this is where gRPC lives")]
 
 mod availability;
+mod cursor;
 mod error;
 mod events;
 pub mod health;
@@ -40,7 +41,7 @@ use crate::{
         },
     },
     availability::Availability,
-    feed::steps::Steps,
+    feed::{follow::Follow, watch::Watch},
     ledger::Ledger,
     reads::Reads,
     stock::snapshot::DropLimits,
@@ -64,7 +65,8 @@ pub struct Api {
     ledger: Ledger,
     writer: Writer,
     reads: Reads,
-    steps: Steps,
+    follow: Follow,
+    watch: Watch,
     snapshots: Snapshots,
     stopped: watch::Receiver<bool>,
     webhook_allow_private: bool,
@@ -79,11 +81,19 @@ impl Api {
         writer: Writer,
         stopped: watch::Receiver<bool>,
     ) -> Api {
+        let follow = Follow::new(ledger.clone(), writer.recorded());
+        let watch = Watch::new(ledger.clone(), availability.clone(), follow.clone());
         let reads = Reads::new(ledger.clone(), availability);
-        let (steps, snapshots) =
-            (Steps::new(ledger.clone()), Snapshots::new(DropLimits::default()));
-        let webhook_allow_private = false;
-        Api { steps, reads, ledger, writer, snapshots, stopped, webhook_allow_private }
+        Api {
+            follow,
+            watch,
+            reads,
+            ledger,
+            writer,
+            snapshots: Snapshots::new(DropLimits::default()),
+            stopped,
+            webhook_allow_private: false,
+        }
     }
 
     /// The same with other bounds of how many items a snapshot may drop to zero.

@@ -11,6 +11,7 @@ pub mod admit;
 mod connection;
 pub mod explain;
 pub mod fault;
+pub mod held;
 pub mod hold;
 mod keys;
 mod mirror;

@@ -2,18 +2,19 @@
 //!
 //! [`Feed`] keeps Redis equal to the ledger: [`decide`] says what is to be done for a partition, given
 //! where it stands; [`projection`] does it; [`scrub`] walks over everything for ever and mends what
-//! differs by [`compare`]; [`verify`] only tells. [`steps`] is for those who watch reservations,
-//! [`deliver`] for those who are told of events.
+//! differs by [`compare`]; [`verify`] only tells. [`follow`] reads what is recorded for everybody who
+//! watches, [`watch`] knows who watches what is available, [`deliver`] tells subscribers of events.
 //!
 //! Any number of servers may run it: whatever they do twice is guarded in Redis.
 
 pub mod compare;
 pub mod decide;
 pub mod deliver;
+pub mod follow;
 pub mod projection;
 pub mod scrub;
-pub mod steps;
 pub mod verify;
+pub mod watch;
 
 use std::sync::Arc;
 

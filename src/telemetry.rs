@@ -45,6 +45,10 @@ pub const REDIS_AHEAD: &str = "stockroom_redis_ahead_total";
 
 /// Attempts to send an event, by `sink` (webhook, nats) and `outcome` (delivered, failed, dead: given up).
 pub const EVENT_ATTEMPTS: &str = "stockroom_event_attempts_total";
+/// Who watches availability at the moment.
+pub const WATCHERS: &str = "stockroom_watchers";
+/// Watchers that were cut off, by `reason`.
+pub const WATCHERS_CUT: &str = "stockroom_watchers_cut_total";
 
 /// Bounds of the buckets of batch sizes and times.
 const COMMANDS_BUCKETS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
@@ -118,6 +122,8 @@ fn describe() {
     describe_counter!(REDIS_AHEAD, "Times that Redis knew more than the ledger");
     describe_counter!(EVENT_ATTEMPTS, "Attempts to send an event, by outcome");
     describe_gauge!(CLOCK_IN_DOUBT, "1 while clocks disagree and nothing expires");
+    describe_gauge!(WATCHERS, "Streams of availability that are open");
+    describe_counter!(WATCHERS_CUT, "Streams of availability that were cut off, by reason");
     describe_counter!(BATCH_RETRIES, "Batches executed again after a fault");
     describe_counter!(POISONED, "Movements that break a constraint of the database");
 }
@@ -190,4 +196,14 @@ pub fn batch_retried() {
 /// Counts a movement that the database would not take.
 pub fn poisoned() {
     counter!(POISONED).increment(1);
+}
+
+/// Says how many watch.
+pub fn watchers(watchers: usize) {
+    gauge!(WATCHERS).set(watchers as f64);
+}
+
+/// Counts a watcher that was cut off.
+pub fn watcher_cut(reason: &'static str) {
+    counter!(WATCHERS_CUT, "reason" => reason).increment(1);
 }

@@ -217,6 +217,12 @@ impl Writer {
         Arc::clone(&self.stores.committed)
     }
 
+    /// Told whenever something was recorded by this server: a hint that saves who follows the ledger a
+    /// moment.
+    pub fn recorded(&self) -> tokio::sync::watch::Receiver<()> {
+        self.stores.recorded()
+    }
+
     /// The key up to which everything that a source sent is settled.
     pub fn resume_points(&self) -> &ResumePoints {
         &self.resume_points

@@ -2,6 +2,7 @@
 
 mod explain;
 mod pickup;
+mod watch;
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::{
         proto::{
             self, CheckAvailabilityRequest, CheckAvailabilityResponse, ExplainAvailabilityRequest,
             ExplainAvailabilityResponse, FindPickupLocationsRequest, FindPickupLocationsResponse,
-            availability_service_server::AvailabilityService,
+            WatchAvailabilityRequest, availability_service_server::AvailabilityService,
         },
         reservations::asked::{optional_hold_id, reservation_id},
         token::Token,
@@ -66,6 +67,15 @@ impl AvailabilityService for Api {
             as_of: Some(time_out(answer.as_of)),
             degraded: answer.degraded,
         }))
+    }
+
+    type WatchAvailabilityStream = watch::Answers;
+
+    async fn watch_availability(
+        &self,
+        request: Request<WatchAvailabilityRequest>,
+    ) -> Result<Response<watch::Answers>, Status> {
+        Ok(Response::new(self.watch_positions(request.into_inner()).await?))
     }
 
     async fn explain_availability(

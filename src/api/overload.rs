@@ -34,7 +34,8 @@ const PATIENT: Duration = Duration::from_millis(500);
 const PROMISES: [&str; 5] =
     ["HoldStock", "ReplaceHold", "CreateReservation", "BatchCreateReservations", "MoveReservation"];
 /// What the names of methods that only read begin with.
-const READS: [&str; 7] = ["Check", "Explain", "Find", "Get", "BatchGet", "List", "Preview"];
+const READS: [&str; 9] =
+    ["Check", "Explain", "Export", "Find", "Get", "BatchGet", "List", "Preview", "Watch"];
 
 /// What a call is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +138,9 @@ mod tests {
             ("/stockroom.v1.AvailabilityService/CheckAvailability", Kind::Read),
             ("/stockroom.v1.AvailabilityService/ExplainAvailability", Kind::Read),
             ("/stockroom.v1.AvailabilityService/FindPickupLocations", Kind::Read),
+            ("/stockroom.v1.AvailabilityService/WatchAvailability", Kind::Read),
             ("/stockroom.v1.LedgerService/BatchGetPositions", Kind::Read),
+            ("/stockroom.v1.LedgerService/ExportPositions", Kind::Read),
             ("/stockroom.v1.ReservationService/ListReservations", Kind::Read),
             ("/stockroom.v1.NetworkService/PreviewChannelPolicy", Kind::Read),
             ("/stockroom.v1.ReservationService/CreateReservation", Kind::Promise),

@@ -104,6 +104,13 @@ pub(super) fn position_name(key: PositionKey) -> String {
     format!("{}:{}", key.place.location.0, key.item.0)
 }
 
+/// The position with such a name.
+pub(super) fn named_position(partition: Partition, name: &str) -> Option<PositionKey> {
+    let (location, item) = name.split_once(':')?;
+    let place = Place { partition, location: LocationNo(location.parse().ok()?) };
+    Some(PositionKey { place, item: ItemNo(item.parse().ok()?) })
+}
+
 impl fmt::Display for Key<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{{p{}}}:", self.prefix, self.partition.0)?;

@@ -8,7 +8,7 @@ use crate::{
     availability::{
         Availability, Bucket, Checkpoint, Row, SHARED_HOLDS, SHARED_ROWS,
         fault::{Fault, Nonsense},
-        keys::{KeyName, field_of, position_name},
+        keys::{KeyName, field_of, named_position, position_name},
         pack::{Packer, Unpacker},
         packed, parts,
         read::RawRow,
@@ -210,7 +210,7 @@ impl Availability {
         let key = self.key(partition, KeyName::Held);
         let (next, fields) = self.scan(doing, "HSCAN", &key, from).await?;
         let names = fields.iter().step_by(2);
-        let positions = names.filter_map(|name| position_of(partition, name)).collect();
+        let positions = names.filter_map(|name| named_position(partition, name)).collect();
         Ok((positions, next))
     }
 
@@ -336,12 +336,6 @@ fn read_holds_page(partition: Partition, answer: &Value) -> Result<HoldsPage, No
     })?;
     from.end()?;
     Ok(HoldsPage { next, lost, live: live.len() as u64, positions })
-}
-
-fn position_of(partition: Partition, name: &str) -> Option<PositionKey> {
-    let (location, item) = name.split_once(':')?;
-    let place = Place { partition, location: LocationNo(location.parse().ok()?) };
-    Some(PositionKey { place, item: ItemNo(item.parse().ok()?) })
 }
 
 /// A row as the scripts store it.

@@ -185,7 +185,7 @@ impl Projector {
     ) -> Result<(), Fault> {
         let partition = head.partition;
         while from.seq < head.seq {
-            let mut changes = self.ledger.changes(partition, from.seq, ROWS_MAX).await?;
+            let mut changes = self.ledger.recorded(partition, from.seq, ROWS_MAX).await?.changes;
             // What came after the head was read may belong to another epoch.
             changes.retain(|change| change.balance.seq <= head.seq);
             let Some(to) = changes.last().map(|change| change.balance.seq) else {
@@ -248,7 +248,7 @@ struct Done {
 impl Done {
     fn of(changes: &[Change]) -> Done {
         let mut done = Done::default();
-        for Change { balance, hold } in changes {
+        for Change { balance, hold, .. } in changes {
             done.rows.push(row(balance));
             match hold {
                 Some(_) if on(Mutant::ConsumedHoldsProjectedNot) => {}

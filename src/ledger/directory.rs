@@ -11,7 +11,7 @@ mod known;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use sqlx::{PgConnection, PgPool};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 pub use crate::ledger::directory::known::{Known, KnownChannel, KnownItem, KnownLocation};
 use crate::{
@@ -29,6 +29,8 @@ pub struct Directory {
     known: Arc<RwLock<Known>>,
     /// Hundreds of calls that meet the same new channel at once must not take a connection each.
     lookup: Arc<Mutex<()>>,
+    /// The revision up to which everything is known.
+    revision: Arc<watch::Sender<i64>>,
     #[cfg(feature = "simulation")]
     simulated: Option<Arc<dyn super::simulated::Database>>,
 }
@@ -39,6 +41,7 @@ impl Directory {
             pool,
             known: Arc::default(),
             lookup: Arc::default(),
+            revision: Arc::default(),
             #[cfg(feature = "simulation")]
             simulated: None,
         }
@@ -280,7 +283,14 @@ impl Directory {
             known.learn_item(&row.sku, KnownItem { item, stock_item, revision });
         }
         known.revision = newest;
+        drop(known);
+        self.revision.send_replace(newest);
         Ok(())
+    }
+
+    /// The revision up to which what other servers changed was taken over.
+    pub fn revision(&self) -> watch::Receiver<i64> {
+        self.revision.subscribe()
     }
 
     pub(crate) fn learn_location(&self, location: KnownLocation) {

@@ -12,7 +12,7 @@ use crate::{
         hold::{HoldEffect, HoldId},
         ids::{ItemNo, LocationNo, Partition, Place, PositionKey, Seq},
         kind::Kind,
-        reservation::State,
+        reservation::{ReservationId, State},
         time::Timestamp,
     },
 };
@@ -48,6 +48,19 @@ pub struct Change {
     pub balance: Balance,
     /// What it says of a hold.
     pub hold: Option<(HoldId, HoldEffect)>,
+    /// The reservation of which it is a step.
+    pub step_of: Option<ReservationId>,
+}
+
+/// Entries of a partition, in order, and where it stood when they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The epoch of the ledger.
+    pub epoch: i64,
+    /// The last entry that there was.
+    pub head: Seq,
+    /// What was asked for.
+    pub changes: Vec<Change>,
 }
 
 impl Heads {
@@ -109,17 +122,25 @@ impl Ledger {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn changes(
+    pub async fn recorded(
         &self,
         partition: Partition,
         after: Seq,
         rows_max: i64,
-    ) -> Result<Vec<Change>, Fault> {
-        simulated!(self.simulated => |database| database.changes(partition, after, rows_max));
+    ) -> Result<Recorded, Fault> {
+        simulated!(self.simulated => |database| database.recorded(partition, after, rows_max));
+        // Head and entries in one statement, so that no other epoch comes between them.
         let rows = sqlx::query!(
-            "select seq, location, item, sellable_after, reserved_after, kind, reservation_state,
-                 hold_id
-             from ledger_entry where partition = $1 and seq > $2 order by seq limit $3",
+            r#"select head.epoch, head.seq as head, entry.seq as "seq?", location as "location?",
+                   item as "item?", sellable_after as "sellable_after?",
+                   reserved_after as "reserved_after?", kind as "kind?", reservation_state, hold_id,
+                   case when reservation_state is not null then reservation_id end as step_of
+               from ledger_head as head left join lateral (
+                   select * from ledger_entry
+                   where ledger_entry.partition = $1 and ledger_entry.seq > $2
+                   order by ledger_entry.seq limit $3
+               ) as entry on true
+               where head.partition = $1 order by entry.seq"#,
             partition.0,
             after,
             rows_max,
@@ -127,16 +148,19 @@ impl Ledger {
         .fetch_all(&mut *self.follower().await?)
         .answered("read what was recorded")
         .await?;
-        let changes = rows.into_iter().map(|row| Change {
-            balance: Balance {
-                key: key(partition, row.location, row.item),
-                seq: row.seq,
-                sellable: row.sellable_after,
-                reserved: row.reserved_after,
-            },
-            hold: row.hold_id.and_then(|hold| hold_effect(&hold, row.kind, row.reservation_state)),
+        let (epoch, head) = rows.first().map_or((0, 0), |row| (row.epoch, row.head));
+        let changes = rows.into_iter().filter_map(|row| {
+            let kind = row.kind?;
+            let hold = row.hold_id.and_then(|id| hold_effect(&id, kind, row.reservation_state));
+            let balance = Balance {
+                key: key(partition, row.location?, row.item?),
+                seq: row.seq?,
+                sellable: row.sellable_after?,
+                reserved: row.reserved_after?,
+            };
+            Some(Change { balance, hold, step_of: row.step_of.and_then(|id| id.parse().ok()) })
         });
-        Ok(changes.collect())
+        Ok(Recorded { epoch, head, changes: changes.collect() })
     }
 
     /// Positions behind a place in the order of location and item, at most `rows_max` of them.
@@ -166,6 +190,36 @@ impl Ledger {
         .await?;
         let balances = rows.into_iter().map(|row| Balance {
             key: key(partition, row.location, row.item),
+            seq: row.seq,
+            sellable: row.sellable,
+            reserved: row.reserved,
+        });
+        Ok(balances.collect())
+    }
+
+    /// Positions of a location behind an item, in order, at most `rows_max` of them.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn balances_of(
+        &self,
+        place: Place,
+        after: ItemNo,
+        rows_max: i64,
+    ) -> Result<Vec<Balance>, Fault> {
+        let rows = sqlx::query!(
+            "select item, seq, sellable, reserved from position
+             where partition = $1 and location = $2 and item > $3 order by item limit $4",
+            place.partition.0,
+            place.location.0,
+            after.0,
+            rows_max,
+        )
+        .fetch_all(&mut *self.follower().await?)
+        .answered("read a page of a location")
+        .await?;
+        let balances = rows.into_iter().map(|row| Balance {
+            key: PositionKey { place, item: ItemNo(row.item) },
             seq: row.seq,
             sellable: row.sellable,
             reserved: row.reserved,

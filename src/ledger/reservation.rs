@@ -6,7 +6,7 @@ mod row;
 use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
-pub use self::find::{Due, Filter, Moved, PromiseOrder};
+pub use self::find::{Due, Filter, PromiseOrder};
 pub(crate) use self::row::ReservationRow;
 use self::row::{Row, assemble};
 use crate::{

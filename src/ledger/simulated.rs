@@ -11,7 +11,7 @@ use crate::{
         directory::{KnownChannel, KnownItem, KnownLocation},
         epoch::heads_of_next_epoch,
         fault::Fault,
-        feed::{Balance, Change},
+        feed::{Balance, Recorded},
         head::{Head, Locked},
         queries::FoundRequest,
         reservation::Due,
@@ -41,8 +41,8 @@ pub trait Database: fmt::Debug + Send + Sync {
     fn heads(&self) -> Answer<'_, Vec<Locked>>;
     /// Epoch and last sequence number of a partition.
     fn head(&self, partition: Partition) -> Answer<'_, Option<(i64, Seq)>>;
-    /// What entries behind one did.
-    fn changes(&self, partition: Partition, after: Seq, rows_max: i64) -> Answer<'_, Vec<Change>>;
+    /// What entries behind one did, and the head.
+    fn recorded(&self, partition: Partition, after: Seq, rows_max: i64) -> Answer<'_, Recorded>;
     /// Positions of a partition behind a place, in order.
     fn balances_behind(
         &self,

@@ -303,7 +303,7 @@ pub(super) async fn run(stores: &Stores, partitions: &[Partition], jobs: Vec<Job
     let mut effects = Vec::new();
     let mut settled = done.map(|done| {
         effects = done.effects;
-        effects.iter().for_each(|effect| stores.learn_epoch(effect.epoch()));
+        effects.iter().for_each(|effect| stores.wrote(effect.epoch()));
         (done.answers.into_iter(), done.heads, done.replicated)
     });
     for (length, reply) in waiting {

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::{availability::Availability, ledger::Ledger, writer::patience::Patience};
 
@@ -18,6 +18,8 @@ pub(super) struct Stores {
     epoch: Arc<AtomicI64>,
     /// Told whenever something was committed that Redis was not told of.
     pub committed: Arc<Notify>,
+    /// Changes with every batch that wrote something.
+    recorded: Arc<watch::Sender<()>>,
     /// With projections that are late.
     pub patience: Arc<Patience>,
 }
@@ -29,6 +31,7 @@ impl Stores {
             availability,
             epoch: Arc::default(),
             committed: Arc::default(),
+            recorded: Arc::default(),
             patience: Arc::default(),
         }
     }
@@ -38,8 +41,14 @@ impl Stores {
         Some(self.epoch.load(Ordering::Relaxed)).filter(|epoch| *epoch > 0)
     }
 
-    /// An epoch that a batch was written in.
-    pub(super) fn learn_epoch(&self, epoch: i64) {
+    /// A batch was written in this epoch.
+    pub(super) fn wrote(&self, epoch: i64) {
         self.epoch.fetch_max(epoch, Ordering::Relaxed);
+        self.recorded.send_replace(());
+    }
+
+    /// Told whenever something was recorded by this server.
+    pub(super) fn recorded(&self) -> watch::Receiver<()> {
+        self.recorded.subscribe()
     }
 }

@@ -7,6 +7,7 @@ pub mod errors;
 pub mod frames;
 pub mod holds;
 pub mod liar;
+pub mod live;
 pub mod mixture;
 pub mod movements;
 pub mod policies;

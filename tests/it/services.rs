@@ -17,3 +17,4 @@ mod reservations;
 mod surroundings;
 mod sync;
 mod watch;
+mod watch_availability;

@@ -1,6 +1,6 @@
 //! The work list of a location: its present state, then every change.
 
-use std::{collections::BTreeMap, pin::Pin, time::Duration};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use futures::Stream;
 use tokio::{
@@ -15,7 +15,7 @@ use crate::{
         Api,
         proto::{ReservationTask, WatchReservationsRequest, WatchReservationsResponse, WorkItem},
     },
-    ledger::reservation::Moved,
+    feed::follow::News,
     stock::{
         ids::{Place, Seq},
         reservation::{Reservation, ReservationId, Task},
@@ -59,20 +59,20 @@ impl Api {
     {
         let place = self.place(&sent.location_id).await?;
         // Interest is registered before anything is looked at, so that nothing falls in between.
-        let steps = self.steps.subscribe(place.partition).await?;
+        let news = self.follow.subscribe(place.partition).await?.news;
         let (answers, stream) = mpsc::channel(1);
         let watcher = Watcher { api: self.clone(), place, answers, told: BTreeMap::new() };
-        tokio::spawn(watcher.run(steps));
+        tokio::spawn(watcher.run(news));
         Ok(Box::pin(ReceiverStream::new(stream)))
     }
 }
 
 impl Watcher {
-    async fn run(mut self, steps: broadcast::Receiver<Moved>) {
+    async fn run(mut self, news: broadcast::Receiver<Arc<News>>) {
         let mut stopped = self.api.stopped.clone();
         let answers = self.answers.clone();
         let ended = tokio::select! {
-            ended = self.follow(steps) => ended,
+            ended = self.follow(news) => ended,
             _ = stopped.wait_for(|stopped| *stopped) => return,
         };
         if let Err(End::Failed(status)) = ended {
@@ -81,19 +81,19 @@ impl Watcher {
         }
     }
 
-    async fn follow(&mut self, mut steps: broadcast::Receiver<Moved>) -> Result<(), End> {
+    async fn follow(&mut self, mut news: broadcast::Receiver<Arc<News>>) -> Result<(), End> {
         self.tell_all().await?;
         let mut ticks = tokio::time::interval(OVERDUE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                moved = steps.recv() => match moved {
-                    Ok(moved) => {
-                        let mut all = vec![moved];
-                        while let Ok(more) = steps.try_recv() {
+                next = news.recv() => match next {
+                    Ok(next) => {
+                        let mut all = vec![next];
+                        while let Ok(more) = news.try_recv() {
                             all.push(more);
                         }
-                        self.tell_moved(&all).await?;
+                        self.tell_news(&all).await?;
                     }
                     // A reader this slow gets the present state instead of what it missed.
                     Err(broadcast::error::RecvError::Lagged(_)) => self.tell_all().await?,
@@ -121,9 +121,17 @@ impl Watcher {
         }
     }
 
-    async fn tell_moved(&mut self, moved: &[Moved]) -> Result<(), End> {
-        let here = moved.iter().filter(|moved| moved.id.place == self.place);
-        let mut numbers: Vec<_> = here.map(|moved| moved.id.no).collect();
+    async fn tell_news(&mut self, news: &[Arc<News>]) -> Result<(), End> {
+        let mut numbers = Vec::new();
+        for news in news {
+            match &**news {
+                News::Recorded(changes, _) => {
+                    let moved = changes.iter().filter_map(|change| change.step_of);
+                    numbers.extend(moved.filter(|id| id.place == self.place).map(|id| id.no));
+                }
+                News::Reset(_) => return self.tell_all().await,
+            }
+        }
         numbers.sort_unstable();
         numbers.dedup();
         for numbers in numbers.chunks(ITEMS_MAX as usize) {

@@ -57,56 +57,7 @@ pub enum PromiseOrder {
     NewestFirst,
 }
 
-/// A reservation that took a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moved {
-    /// Its name.
-    pub id: ReservationId,
-    /// The entry that says so.
-    pub seq: Seq,
-}
-
 impl Ledger {
-    /// Steps that were recorded behind `after`, in order, out of at most `rows_max` entries; and the
-    /// last of these entries.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn steps_behind(
-        &self,
-        partition: Partition,
-        after: Seq,
-        rows_max: i64,
-    ) -> Result<(Vec<Moved>, Seq), Fault> {
-        let rows = sqlx::query!(
-            r#"select seq, case when reservation_state is not null then reservation_id end as id
-               from ledger_entry where partition = $1 and seq > $2 order by seq limit $3"#,
-            partition.0,
-            after,
-            rows_max,
-        )
-        .fetch_all(&mut *self.follower().await?)
-        .answered("read steps")
-        .await?;
-        let last = rows.last().map_or(after, |row| row.seq);
-        let moved = rows.into_iter().filter_map(|row| {
-            let id = row.id?.parse().ok()?;
-            Some(Moved { id, seq: row.seq })
-        });
-        Ok((moved.collect(), last))
-    }
-
-    /// The last sequence number of a partition.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn head_seq(&self, partition: Partition) -> Result<Seq, Fault> {
-        sqlx::query_scalar!("select seq from ledger_head where partition = $1", partition.0)
-            .fetch_one(&mut *self.follower().await?)
-            .answered("read the head of a partition")
-            .await
-    }
-
     /// A reservation as it is now.
     ///
     /// # Errors

@@ -50,7 +50,7 @@ const WORDS: [&str; 22] = [
 type Again = fn(&[u8]) -> bool;
 
 /// Every request, decoded, encoded and decoded again.
-const REQUESTS: [(&str, Again); 43] = [
+const REQUESTS: [(&str, Again); 44] = [
     ("AmendReservation", again::<proto::AmendReservationRequest>),
     ("ApplySnapshot", again::<proto::ApplySnapshotRequest>),
     ("BatchCreateReservations", again::<proto::BatchCreateReservationsRequest>),
@@ -94,6 +94,7 @@ const REQUESTS: [(&str, Again); 43] = [
     ("ResubmitMovement", again::<proto::ResubmitMovementRequest>),
     ("ReturnToShelf", again::<proto::ReturnToShelfRequest>),
     ("StartPicking", again::<proto::StartPickingRequest>),
+    ("WatchAvailability", again::<proto::WatchAvailabilityRequest>),
 ];
 
 /// Whether it is a message of this type; if it is, it stays the same however often it is encoded.

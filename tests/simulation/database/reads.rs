@@ -8,7 +8,7 @@ use stockroom::{
     ledger::{
         directory::KnownItem,
         fault::Fault,
-        feed::{Balance, Change},
+        feed::{Balance, Change, Recorded},
         head::Locked,
         queries::FoundRequest,
         reservation::Due,
@@ -66,11 +66,13 @@ impl Database for DatabaseLink {
         self.read(move |tables, _| tables.heads.get(&partition).map(|head| (head.epoch, head.seq)))
     }
 
-    fn changes(&self, partition: Partition, after: Seq, rows_max: i64) -> Answer<'_, Vec<Change>> {
+    fn recorded(&self, partition: Partition, after: Seq, rows_max: i64) -> Answer<'_, Recorded> {
         self.read(move |tables, _| {
             let log = tables.rows.logs.get(&partition).into_iter().flatten();
             let behind = log.filter(|entry| entry.seq > after).take(rows_max as usize);
-            behind.map(change).collect()
+            let head = tables.heads.get(&partition).map(|head| (head.epoch, head.seq));
+            let (epoch, head) = head.unwrap_or_default();
+            Recorded { epoch, head, changes: behind.map(change).collect() }
         })
     }
 
@@ -231,5 +233,6 @@ fn change(entry: &Entry<'static>) -> Change {
             reserved: entry.reserved_after,
         },
         hold: effect.and_then(|effect| Some((entry.hold_id.parse().ok()?, effect))),
+        step_of: entry.reservation_state.and_then(|_| entry.reservation_id.parse().ok()),
     }
 }

@@ -1,0 +1,154 @@
+//! What a watcher asked for, and what that comes to in a network that changes.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use tonic::Status;
+
+use super::super::{PAIRS_MAX, SKUS_MAX, check_sku};
+use crate::{
+    api::{Api, cursor::Cursor, error::invalid, proto::WatchAvailabilityRequest},
+    feed::watch::Scope,
+    stock::ids::{Place, PositionKey},
+};
+
+/// Locations of one watch.
+const LOCATIONS_MAX: usize = 10_000;
+/// How often it is looked for items that nobody has heard of yet.
+const UNKNOWN_EVERY: Duration = Duration::from_secs(1);
+/// Nothing is looked for.
+const NEVER: Duration = Duration::from_secs(3_600);
+
+/// What is watched, by name.
+pub(super) struct Asked {
+    pub channel_id: String,
+    skus: Vec<String>,
+    location_ids: Vec<String>,
+    /// Items that nobody has heard of.
+    unknown: Vec<String>,
+}
+
+/// What that comes to.
+pub(super) struct Scoped {
+    pub scope: Scope,
+    /// Item and location of pairs whose item nobody has heard of.
+    pub unknown: Vec<(String, String)>,
+    /// Locations that there were.
+    locations: usize,
+}
+
+impl Asked {
+    pub(super) async fn new(
+        api: &Api,
+        sent: WatchAvailabilityRequest,
+    ) -> Result<(Asked, Option<Cursor>), Status> {
+        let WatchAvailabilityRequest { channel_id, mut skus, mut location_ids, cursor } = sent;
+        if skus.len() > SKUS_MAX {
+            return Err(invalid("SKUS_INVALID", "skus", "must be at most 10,000"));
+        }
+        if location_ids.len() > LOCATIONS_MAX {
+            return Err(invalid("LOCATION_ID_INVALID", "location_ids", "must be at most 10,000"));
+        }
+        skus.iter().try_for_each(|sku| check_sku(sku, "skus"))?;
+        skus.sort_unstable();
+        skus.dedup();
+        location_ids.sort_unstable();
+        location_ids.dedup();
+        let cursor = match &*cursor {
+            "" => None,
+            text => {
+                let malformed =
+                    || invalid("CURSOR_INVALID", "cursor", "is not one that a stream returned");
+                Some(Cursor::decode(text).ok_or_else(malformed)?)
+            }
+        };
+        api.ledger.directory().refresh().await?;
+        for location_id in &location_ids {
+            api.place(location_id).await?;
+        }
+        let asked = Asked { channel_id, skus, location_ids, unknown: Vec::new() };
+        let locations = match asked.location_ids.len() {
+            0 => api.ledger.directory().known().locations().len(),
+            locations => locations,
+        };
+        if asked.skus.len().saturating_mul(locations) > PAIRS_MAX {
+            let rule = "must be at most 20,000 together with the locations";
+            return Err(invalid("SKUS_INVALID", "skus", rule));
+        }
+        Ok((asked, cursor))
+    }
+
+    /// What there is of it now.
+    pub(super) async fn scope(&mut self, api: &Api) -> Result<Scoped, Status> {
+        let directory = api.ledger.directory();
+        let named: Vec<_> = self.skus.iter().map(String::as_str).collect();
+        if !named.is_empty() {
+            let known = named.iter().all(|sku| directory.known().item(sku).is_some());
+            if !known {
+                directory.find_items(&named).await?;
+            }
+        }
+        let known = directory.known();
+        let places: Vec<(&str, Place)> = match self.location_ids.is_empty() {
+            true => known.locations().map(|at| (&*at.location_id, at.place)).collect(),
+            false => {
+                let ids = self.location_ids.iter();
+                ids.filter_map(|id| Some((id.as_str(), known.place(id)?))).collect()
+            }
+        };
+        let locations = known.locations().len();
+        if self.skus.is_empty() {
+            let scope = match self.location_ids.is_empty() {
+                true => Scope::All,
+                false => Scope::Places(sorted(places.into_iter().map(|(_, place)| place))),
+            };
+            return Ok(Scoped { scope, unknown: Vec::new(), locations });
+        }
+        let (mut keys, mut unknown) = (Vec::new(), Vec::new());
+        self.unknown.clear();
+        for sku in &self.skus {
+            match known.item(sku) {
+                Some(item) => keys.extend(
+                    places.iter().map(|&(_, place)| PositionKey { place, item: item.item }),
+                ),
+                None => {
+                    self.unknown.push(sku.clone());
+                    unknown.extend(places.iter().map(|(id, _)| (sku.clone(), (*id).to_owned())));
+                }
+            }
+        }
+        Ok(Scoped { scope: Scope::Positions(sorted(keys.into_iter())), unknown, locations })
+    }
+
+    /// Whether what the network says of it is another than at a revision.
+    pub(super) fn is_changed_since(&self, api: &Api, revision: i64, scoped: &Scoped) -> bool {
+        let known = api.ledger.directory().known();
+        let channel = known.known_channel(&self.channel_id);
+        if channel.is_some_and(|channel| channel.revision > revision) {
+            return true;
+        }
+        if self.location_ids.is_empty() {
+            let moved = known.locations().any(|location| location.revision > revision);
+            return moved && (!self.skus.is_empty() || known.locations().len() == scoped.locations);
+        }
+        let mut here = self.location_ids.iter().filter_map(|id| known.location(id));
+        here.any(|location| location.revision > revision)
+    }
+
+    /// How often it is to be looked for what is unknown.
+    pub(super) fn looks_up_every(&self) -> Duration {
+        if self.unknown.is_empty() { NEVER } else { UNKNOWN_EVERY }
+    }
+
+    /// Whether somebody has heard of an item by now.
+    pub(super) async fn is_known_now(&self, api: &Api) -> Result<bool, Status> {
+        let directory = api.ledger.directory();
+        let unknown: Vec<_> = self.unknown.iter().map(String::as_str).collect();
+        directory.find_items(&unknown).await?;
+        let known = directory.known();
+        Ok(unknown.iter().any(|sku| known.item(sku).is_some()))
+    }
+}
+
+fn sorted<T: Ord>(all: impl Iterator<Item = T>) -> Vec<T> {
+    all.collect::<BTreeSet<_>>().into_iter().collect()
+}
