@@ -3,9 +3,9 @@
 //! No IO, no clock, no randomness, no async; imports nothing else of this crate but `mutants`. Read
 //! [`kind`], [`draft`] and [`movement`] (what is reported), [`entry`] (what the ledger keeps), [`position`]
 //! (what they add up to, and the fold that lets counts and late facts meet), [`refusal`] (every reason
-//! for a no, in order of precedence), then [`machine`], which decides. [`calendar`], [`distance`],
-//! [`policy`] and [`channel_policy`] say when, where and how much may be promised; [`snapshot`] is a
-//! count of a whole location; [`event`] says what of it all is worth telling others.
+//! for a no, in order of precedence), then [`machine`], which decides. [`calendar`], [`live`],
+//! [`distance`], [`policy`] and [`channel_policy`] say when, where and how much may be promised;
+//! [`snapshot`] is a count of a whole location; [`event`] says what of it all is worth telling others.
 
 pub mod book;
 pub mod calendar;
@@ -18,6 +18,7 @@ pub mod hash;
 pub mod hold;
 pub mod ids;
 pub mod kind;
+pub mod live;
 pub mod machine;
 pub mod movement;
 pub mod network;

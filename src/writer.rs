@@ -12,6 +12,7 @@ mod lane;
 mod pace;
 mod patience;
 pub mod request;
+pub mod reschedule;
 mod resolve;
 pub mod resume;
 mod settle;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    ambient,
     api::{
         Api,
         error::{invalid, unknown},
@@ -100,6 +101,8 @@ pub(in crate::api) struct Pairs {
     /// Of each pair, location by location, where it is in `keys`; `None`: nobody has heard of it.
     indices: Vec<Option<usize>>,
     keys: Vec<PositionKey>,
+    /// Of each location, whether nothing more is promised there.
+    shut: Vec<bool>,
 }
 
 /// One item at one location, with what was read of it; `None`: nobody has heard of it.
@@ -107,10 +110,18 @@ pub(in crate::api) struct Pair<'p> {
     pub sku: &'p str,
     pub location_id: &'p str,
     pub found: Option<(PositionKey, &'p Stock)>,
+    /// Whether nothing more is promised there.
+    pub shut: bool,
 }
 
 impl Pairs {
     fn new(known: &Known, skus: Vec<String>, location_ids: Vec<String>) -> Pairs {
+        let now = ambient::now();
+        let shut = location_ids.iter().map(|location_id| {
+            let location = known.location(location_id);
+            location.is_some_and(|location| location.live.check_accepts(now).is_err())
+        });
+        let shut = shut.collect();
         let items: Vec<_> = skus.iter().map(|sku| known.item(sku).map(|item| item.item)).collect();
         let (mut indices, mut keys) = (Vec::new(), Vec::new());
         indices.reserve_exact(skus.len() * location_ids.len());
@@ -124,7 +135,7 @@ impl Pairs {
                 }));
             }
         }
-        Pairs { skus, location_ids, indices, keys }
+        Pairs { skus, location_ids, indices, keys, shut }
     }
 
     fn told(
@@ -137,7 +148,8 @@ impl Pairs {
             let (shown, version) = pair.found.map_or((policy.shown(0), 0), |(key, stock)| {
                 let own = own.iter().filter(|own| own.id.place == key.place);
                 let own = own.map(|own| own.reserved(key.item)).sum();
-                (stock.shown(key, own, policy), stock.seq)
+                let shown = if pair.shut { policy.shown(0) } else { stock.shown(key, own, policy) };
+                (shown, stock.seq)
             });
             availability(pair.sku.to_owned(), pair.location_id.to_owned(), shown, version)
         };
@@ -157,8 +169,9 @@ impl Pairs {
             let name = |names: &'p [String], at: usize| names.get(at).map_or("", |name| &**name);
             let skus = self.skus.len().max(1);
             let (location_id, sku) = (number / skus, number % skus);
+            let shut = self.shut.get(location_id).copied().unwrap_or_default();
             let location_id = name(&self.location_ids, location_id);
-            Pair { sku: name(&self.skus, sku), location_id, found }
+            Pair { sku: name(&self.skus, sku), location_id, found, shut }
         })
     }
 }

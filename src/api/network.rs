@@ -11,7 +11,7 @@ use crate::{
         Api,
         error::{invalid, unknown},
         network::{
-            location::location_in,
+            location::{location_in, status_in},
             policy::{name_unknown, policy_in, put_by, version_mismatch},
         },
         page,
@@ -24,7 +24,8 @@ use crate::{
             ListLocationsRequest, ListLocationsResponse, PreviewChannelPolicyRequest,
             PreviewChannelPolicyResponse, PutChannelPolicyRequest, PutChannelPolicyResponse,
             PutChannelRequest, PutChannelResponse, PutItemRequest, PutItemResponse,
-            PutLocationRequest, PutLocationResponse, network_service_server::NetworkService,
+            PutLocationRequest, PutLocationResponse, SetLocationStatusRequest,
+            SetLocationStatusResponse, network_service_server::NetworkService,
         },
     },
     ledger::network::{Channel, Item, PutPolicy},
@@ -73,6 +74,18 @@ impl NetworkService for Api {
         let next_page_token = page::next(LOCATIONS, &rows, rows_max, |row| row.location_id.clone());
         let locations = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(ListLocationsResponse { locations, next_page_token }))
+    }
+
+    async fn set_location_status(
+        &self,
+        request: Request<SetLocationStatusRequest>,
+    ) -> Result<Response<SetLocationStatusResponse>, Status> {
+        let sent = request.into_inner();
+        let (status, until) = status_in(&sent)?;
+        let id = identifier(sent.location_id, "location_id")?;
+        let location = self.ledger.set_location_status(&id, status, until).await?;
+        let location = location.ok_or_else(|| unknown("location", "location_id", &id))?;
+        Ok(Response::new(SetLocationStatusResponse { location: Some(location.into()) }))
     }
 
     async fn put_channel(

@@ -18,7 +18,7 @@ use crate::{
     feed::{Feed, deliver::Delivery},
     ledger::{Ledger, fault::Kind},
     telemetry,
-    writer::{Writer, sweep::Sweeper},
+    writer::{Writer, reschedule::Rescheduler, sweep::Sweeper},
 };
 
 /// How often changes of master data by other servers are looked for.
@@ -69,6 +69,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         }
         let refresh = tokio::spawn(refresh(ledger.clone()));
         let sweeper = Sweeper::start(&writer);
+        let rescheduler = Rescheduler::start(&writer);
         tracing::info!(address = %listener.local_addr()?, "listening");
         let delivery = Delivery::start(ledger.clone(), config.events.delivery())?;
         let api = Api::new(ledger.clone(), availability, writer.clone(), stopped.clone())
@@ -78,6 +79,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         drain_after(serving, stopped.clone(), &config, || drain.begin()).await?;
         refresh.abort();
         sweeper.stop();
+        drop(rescheduler);
         delivery.stop().await;
         drop(feed);
         if let Err(fault) = writer.resume_points().flush().await {

@@ -41,6 +41,9 @@ pub(crate) enum Defect {
     /// A partition has no head row.
     #[error("partition {0} has no head row")]
     HeadMissing(i16),
+    /// A row that was written is not there.
+    #[error("a row that was just written is not there")]
+    RowMissing,
     /// A stored number has no meaning.
     #[error("column {column} holds {value}, which has no meaning")]
     Meaningless {

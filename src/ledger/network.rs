@@ -4,6 +4,7 @@ mod channel;
 mod item;
 mod location;
 mod policy;
+mod status;
 mod stocked;
 
 use sqlx::{Postgres, Transaction};
@@ -13,6 +14,7 @@ pub use crate::ledger::network::{
     item::Item,
     location::Location,
     policy::{ChannelPolicy, NamedRule, PolicyVersion, PutBy, PutPolicy, Scope},
+    status::Pending,
 };
 pub(super) use crate::ledger::network::{location::LocationRow, policy::PolicyRow};
 use crate::ledger::{Ledger, fault::Fault};

@@ -177,7 +177,8 @@ async fn change_reservations(
              hold, held_as, order_ref, customer_ref, reason, successor, predecessor)
          select $1, made.* from unnest($2::reservation_row[]) as made
          on conflict (partition, no) do update set
-             version = excluded.version, expires_at = excluded.expires_at,
+             version = excluded.version, ready_by = excluded.ready_by,
+             expires_at = excluded.expires_at,
              changed_at = excluded.changed_at, answer_by = excluded.answer_by,
              paid_at = excluded.paid_at, state = excluded.state,
              cancelled_by = excluded.cancelled_by, ttl_given = excluded.ttl_given,

@@ -122,11 +122,12 @@ impl Reads {
 
     /// By distance; one more than are looked at.
     fn candidates(&self, search: &Search<'_>) -> Vec<(Arc<KnownLocation>, f64)> {
-        let known = self.ledger.directory().known();
+        let (known, now) = (self.ledger.directory().known(), ambient::now());
         let locations = known.locations().filter(|location| {
             location.pickup_enabled
                 && Some(location.place) != search.except
                 && search.policy.is_eligible(location.place.location)
+                && location.live.check_accepts(now).is_ok()
         });
         let located = locations.map(|location| (location.place.location, location.coordinates));
         let near = nearest(search.from, located);

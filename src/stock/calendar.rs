@@ -12,7 +12,10 @@ use jiff::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::stock::time::{Micros, SECOND, Timestamp};
+use crate::stock::{
+    live::Closure,
+    time::{Micros, SECOND, Timestamp},
+};
 
 /// Minutes of a day by the clock; as a closing time: midnight.
 pub const DAY_MINUTES: u16 = 24 * 60;
@@ -55,6 +58,8 @@ pub struct Calendar {
     opening: Opening,
     /// Every day from midnight to midnight, without exception.
     always: bool,
+    /// A time at which it is closed whatever its hours say: beginning and end.
+    closed: Option<(Timestamp, Timestamp)>,
 }
 
 /// An interval of one date, as moments; never empty.
@@ -88,7 +93,16 @@ impl Calendar {
             opening.week = std::array::from_fn(|_| vec![day]);
         }
         let always = unstated && opening.exceptions.is_empty();
-        Calendar { zone, opening, always }
+        Calendar { zone, opening, always, closed: None }
+    }
+
+    /// The same, closed for some time besides. A closure without an end changes nothing: what is due
+    /// is not known before the end is.
+    #[must_use]
+    pub fn closed(self, closure: Option<Closure>) -> Calendar {
+        let closed = closure.and_then(|Closure { from, until }| Some((from, until?)));
+        let closed = closed.filter(|(from, until)| from < until);
+        Calendar { always: self.always && closed.is_none(), closed, ..self }
     }
 
     /// Whether the location is open at a moment. It is at its opening time and is not at its
@@ -152,13 +166,19 @@ impl Calendar {
         date.and_then(|date| self.moment(date, DAY_MINUTES)).unwrap_or(fallback)
     }
 
+    /// The first closing time at `at` or later. A location that does not open within
+    /// [`SEARCH_DAYS_MAX`] counts as always open: `at`.
+    pub fn closing_from(&self, at: Timestamp) -> Timestamp {
+        self.spans_from(Timestamp(at.0.saturating_sub(1))).next().map_or(at, |span| span.closes)
+    }
+
     /// Every interval that ends after `at`, in order, as far as it is looked for.
     fn spans_from(&self, at: Timestamp) -> impl Iterator<Item = Span> {
         let dates = self.date(at).into_iter().flat_map(dates);
         dates.flat_map(|date| self.spans(date)).filter(move |span| span.closes > at)
     }
 
-    /// The intervals of a date that are not skipped by the clock.
+    /// The intervals of a date that are not skipped by the clock, without what lies in a closure.
     fn spans(&self, date: Date) -> impl DoubleEndedIterator<Item = Span> {
         let weekday = usize::from(date.weekday().to_monday_zero_offset().unsigned_abs());
         let exception = self.opening.exceptions.get(&date);
@@ -167,7 +187,15 @@ impl Calendar {
             let (opens, closes) = (interval.opens, interval.closes);
             Some(Span { opens: self.moment(date, opens)?, closes: self.moment(date, closes)? })
         });
-        spans.filter(|span| span.opens < span.closes)
+        spans.flat_map(|span| self.parts(span)).filter(|span| span.opens < span.closes)
+    }
+
+    /// What a closure leaves of an interval, before and behind it.
+    fn parts(&self, span: Span) -> [Span; 2] {
+        let (from, until) = self.closed.unwrap_or((span.closes, span.closes));
+        let before = Span { closes: span.closes.min(from), ..span };
+        let behind = Span { opens: span.opens.max(until), ..span };
+        [before, behind]
     }
 
     /// The date that the clock shows; none beyond the year 9999.

@@ -169,6 +169,12 @@ pub enum Refusal {
     /// The channel's policy names other locations.
     #[error("the channel may not promise stock of this location")]
     LocationNotEligible,
+    /// Its status forbids new promises.
+    #[error("the location is {status}; nothing more is promised there")]
+    LocationNotAccepting {
+        /// The status.
+        status: &'static str,
+    },
     /// Longer than the channel's policy allows.
     #[error("ttl is longer than the {ttl_max_ms} ms that the channel allows")]
     TtlExceeded {
@@ -258,6 +264,7 @@ impl Refusal {
             | Refusal::SameLocation
             | Refusal::NotDue
             | Refusal::LocationNotEligible
+            | Refusal::LocationNotAccepting { .. }
             | Refusal::TtlExceeded { .. }
             | Refusal::UnitsPerOrderExceeded { .. }
             | Refusal::SnapshotTooLarge
@@ -304,6 +311,7 @@ impl Refusal {
             Refusal::SameLocation => "SAME_LOCATION",
             Refusal::NotDue => "NOT_DUE",
             Refusal::LocationNotEligible => "LOCATION_NOT_ELIGIBLE",
+            Refusal::LocationNotAccepting { .. } => "LOCATION_NOT_ACCEPTING",
             Refusal::TtlExceeded { .. } => "TTL_EXCEEDED",
             Refusal::UnitsPerOrderExceeded { .. } => "UNITS_PER_ORDER_EXCEEDED",
             Refusal::InsufficientStock { .. } => "INSUFFICIENT_STOCK",
@@ -336,6 +344,7 @@ impl Refusal {
                 vec![("successor_id", successor_id.clone())]
             }
             Refusal::ReservationState { state } => vec![("state", (*state).to_owned())],
+            Refusal::LocationNotAccepting { status } => vec![("status", (*status).to_owned())],
             Refusal::LineUnknown { sku } => vec![("sku", sku.clone())],
             Refusal::LineExceeded { sku, left } => {
                 vec![("sku", sku.clone()), ("left", left.to_string())]

@@ -168,6 +168,11 @@ pub enum Change {
         /// By whom.
         by: CancelledBy,
     },
+    /// Its location's hours changed: its deadlines follow them.
+    Reschedule {
+        /// What its location and channel say.
+        terms: Arc<Terms>,
+    },
     /// Its time is over.
     Expire,
     /// The store did not begin to pick in time.

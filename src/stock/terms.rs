@@ -6,9 +6,10 @@ use crate::stock::{
     calendar::Calendar,
     channel_policy::Policy,
     ids::{Place, PositionKey},
+    live::Live,
     pickup::PickupSecret,
     refusal::Refusal,
-    reservation::{ReservationId, Settlement},
+    reservation::{Reservation, ReservationId, Settlement, State},
     step::Wanted,
     time::{Micros, Timestamp},
 };
@@ -22,6 +23,8 @@ pub struct Terms {
     pub calendar: Arc<Calendar>,
     /// How long the location takes to have an order ready, in opening time.
     pub preparation: Micros,
+    /// What the location's status says.
+    pub live: Live,
     /// What pickup codes are made with.
     pub secret: PickupSecret,
 }
@@ -52,6 +55,29 @@ impl Terms {
         Times { ready_by, expires_at, answer_by }
     }
 
+    /// When a promise is due after the location's hours changed, by the same rule as when it was made. No
+    /// customer loses time: nothing is due earlier than before, and who would find the location closed
+    /// at the last moment has until it closes next.
+    pub fn moved(&self, made: &Reservation) -> Times {
+        let Terms { calendar, preparation, policy, .. } = self;
+        let ready = |since| calendar.ready_by(since, *preparation);
+        let days = policy.collect_days(made.settlement);
+        let ready_by = match made.state {
+            State::Ready => made.ready_by,
+            _ => calendar.next_opening(ready(made.created_at).max(made.ready_by)),
+        };
+        let paid = made.paid_at.map(|paid_at| calendar.collect_by(ready(paid_at), days));
+        let collect_by = paid.into_iter().fold(calendar.collect_by(ready_by, days), Ord::max);
+        let expires_at = match made.expires_at {
+            given if made.ttl_given => given,
+            before if collect_by < before => calendar.closing_from(before),
+            _ => collect_by,
+        };
+        let anew = policy.answer_timeout.map(|time| calendar.ready_by(made.created_at, time));
+        let answer_by = made.answer_by.map(|before| anew.map_or(before, |anew| anew.max(before)));
+        Times { ready_by, expires_at, answer_by }
+    }
+
     /// Whether the channel allows a promise, or a hold, of this length.
     ///
     /// # Errors
@@ -65,13 +91,13 @@ impl Terms {
         }
     }
 
-    /// Whether the channel may promise stock of a place.
+    /// Whether the channel may promise stock of a place, and the place promises any now.
     ///
     /// # Errors
-    /// It may not.
-    pub fn check_place(&self, place: Place) -> Result<(), Refusal> {
+    /// It may not, or it does not.
+    pub fn check_place(&self, place: Place, now: Timestamp) -> Result<(), Refusal> {
         match self.policy.is_eligible(place.location) {
-            true => Ok(()),
+            true => self.live.check_accepts(now),
             false => Err(Refusal::LocationNotEligible),
         }
     }

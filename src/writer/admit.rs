@@ -236,7 +236,7 @@ fn wish(step: &Step) -> Option<Wish<'_>> {
 fn is_up_to_stock(place: Place, create: &Create) -> bool {
     create.held_as.is_none()
         && create.hold.is_none_or(|hold| hold.place == place)
-        && create.terms.check_place(place).is_ok()
+        && create.terms.check_place(place, ambient::now()).is_ok()
         && create.terms.check_ttl(create.ttl, false).is_ok()
         && create.terms.check_cap(place, &create.lines).is_ok()
 }

@@ -8,6 +8,7 @@ pub(super) use self::{fingerprint::fingerprint_of_hold, names::leave_out_unheard
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
+    ambient,
     ledger::{fault::Fault, head::Head},
     stock::{
         channel_policy::Unanswered,
@@ -285,7 +286,8 @@ impl Writer {
             Wish::Move(location_id) => {
                 let to = self.location(&location_id).await?.place;
                 let (old, terms) = self.seen(id, to).await?;
-                let moves = old.state.is_open() && to != id.place && terms.check_place(to).is_ok();
+                let accepts = terms.check_place(to, ambient::now()).is_ok();
+                let moves = old.state.is_open() && to != id.place && accepts;
                 let left = if moves { left(&old) } else { Vec::new() };
                 let more = self.named(&left).await?;
                 Change::Move(Elsewhere { to, more, terms })

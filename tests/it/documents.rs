@@ -45,6 +45,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::SameLocation,
         Refusal::NotDue,
         Refusal::LocationNotEligible,
+        Refusal::LocationNotAccepting { status: "CLOSED" },
         Refusal::TtlExceeded { ttl_max_ms: 1 },
         Refusal::UnitsPerOrderExceeded { sku: id(), units_max: 1 },
         Refusal::InsufficientStock { short: Vec::new() },

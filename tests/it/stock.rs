@@ -5,6 +5,7 @@ mod calendar;
 mod distance;
 mod examples;
 pub mod invariants;
+mod live;
 pub mod memory;
 pub mod network;
 mod oracle;

@@ -18,6 +18,7 @@ use stockroom::{
         calendar::{Calendar, Opening},
         channel_policy::Policy,
         ids::{ChannelNo, LocationNo, Partition, Place, SourceNo},
+        live::Live,
     },
     writer::{Writer, sweep::Sweeper},
 };
@@ -160,6 +161,7 @@ fn network() -> Network {
         preparation: 0,
         coordinates: None,
         pickup_enabled: true,
+        live: Live::default(),
         revision: 0,
     };
     let web = KnownChannel {

@@ -3,6 +3,7 @@
 use tonic::Status;
 
 use crate::{
+    ambient,
     api::{
         Api,
         availability::{AGE_US_DEFAULT, check_sku},
@@ -19,7 +20,8 @@ use crate::{
     stock::{
         channel_policy::Policy,
         hold::HoldId,
-        ids::{ItemNo, PositionKey},
+        ids::{ItemNo, Place, PositionKey},
+        live::Live,
         policy,
         position::Position,
         reservation::Reservation,
@@ -30,6 +32,12 @@ use crate::{
 const CAUSES_MAX: usize = 100;
 
 impl Api {
+    /// What the status of a location says.
+    fn live(&self, place: Place) -> Live {
+        let known = self.ledger.directory().known();
+        known.location_of(place.location).map_or_else(Live::default, |location| location.live)
+    }
+
     pub(super) async fn explain(
         &self,
         sent: ExplainAvailabilityRequest,
@@ -44,7 +52,9 @@ impl Api {
         let answer = self.reads.stock(question).await?;
         let stock = answer.stock.first().copied().unwrap_or_default();
         let position = self.ledger.positions(&[key]).await?.remove(&key).unwrap_or_default();
-        let shown = stock.shown(key, 0, &policy);
+        let (live, now) = (self.live(place), ambient::now());
+        let shut = live.check_accepts(now).is_err();
+        let shown = if shut { policy.shown(0) } else { stock.shown(key, 0, &policy) };
         let told = ExplainAvailabilityResponse {
             available: shown.available,
             band: shown.band.map_or(0, |band| band as i32),
@@ -70,6 +80,11 @@ impl Api {
         if !policy.is_eligible(place.location) {
             let left = -sum.max(0);
             terms.push(term("not_eligible", left, vec![cause("policy", sent.channel_id, left)]));
+        }
+        let left = terms.iter().map(|term| term.quantity).sum::<i64>().max(0);
+        if shut && left > 0 {
+            let status = live.status_at(now).name().to_owned();
+            terms.push(term("not_accepting", -left, vec![cause("status", status, -left)]));
         }
         Ok(ExplainAvailabilityResponse {
             sum: terms.iter().map(|term| term.quantity).sum(),

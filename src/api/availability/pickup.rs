@@ -79,6 +79,7 @@ fn told(nearby: &Nearby, basket: &[(String, i64)], now: Timestamp) -> PickupLoca
         open_now: location.calendar.is_open(now),
         ready_by: Some(time_out(location.calendar.ready_by(now, location.preparation))),
         missing: missing.collect(),
+        status: location.live.status_at(now) as i32,
     }
 }
 

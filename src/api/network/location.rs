@@ -6,10 +6,11 @@ use jiff::civil::Date;
 use tonic::Status;
 
 use crate::{
+    ambient,
     api::{
         error::invalid,
         network::{NAME, identifier},
-        proto::{self, OpeningException, OpeningHours, OpeningInterval},
+        proto::{self, OpeningException, OpeningHours, OpeningInterval, SetLocationStatusRequest},
         wire,
     },
     ledger::network::Location,
@@ -19,7 +20,9 @@ use crate::{
             is_day,
         },
         ids::Partition,
+        live::{Live, LocationStatus, UNTIL_MAX},
         network::{is_name, is_on_earth},
+        time::Timestamp,
     },
 };
 
@@ -78,11 +81,31 @@ pub(super) fn location_in(sent: proto::Location) -> Result<Location, Status> {
         partition: Partition(0),
         opening,
         preparation,
+        live: Live::default(),
     })
+}
+
+/// A status that was sent, and until when.
+pub(super) fn status_in(
+    sent: &SetLocationStatusRequest,
+) -> Result<(LocationStatus, Option<Timestamp>), Status> {
+    let status = LocationStatus::of(sent.status);
+    let status = status.ok_or_else(|| invalid("FIELD_INVALID", "status", "must be stated"))?;
+    let until = sent.until.map(wire::time_in);
+    let now = ambient::now();
+    let ahead = now..=now.saturating_add(UNTIL_MAX);
+    if until.is_some_and(|until| status == LocationStatus::Open || !ahead.contains(&until)) {
+        let rule = "must be up to 400 days ahead, and not set for OPEN";
+        return Err(invalid("FIELD_INVALID", "until", rule));
+    }
+    Ok((status, until))
 }
 
 impl From<Location> for proto::Location {
     fn from(location: Location) -> proto::Location {
+        let now = ambient::now();
+        let status = location.live.status_at(now);
+        let lasting = location.live.until.filter(|until| *until > now);
         let Opening { week, exceptions } = location.opening;
         let days = (1..).zip(week);
         let opening_hours = days.flat_map(|(weekday, day)| {
@@ -111,6 +134,8 @@ impl From<Location> for proto::Location {
             opening_hours: opening_hours.collect(),
             opening_exceptions: opening_exceptions.collect(),
             preparation_time: Some(wire::duration_out(location.preparation)),
+            status: status as i32,
+            status_until: lasting.map(wire::time_out),
         }
     }
 }

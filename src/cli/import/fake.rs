@@ -22,7 +22,8 @@ use crate::api::proto::{
     PreviewChannelPolicyRequest, PreviewChannelPolicyResponse, PutChannelPolicyRequest,
     PutChannelPolicyResponse, PutChannelRequest, PutChannelResponse, PutItemRequest,
     PutItemResponse, PutLocationRequest, PutLocationResponse, RecordMovementsRequest,
-    RecordMovementsResponse, SyncMovementsRequest, SyncMovementsResponse,
+    RecordMovementsResponse, SetLocationStatusRequest, SetLocationStatusResponse,
+    SyncMovementsRequest, SyncMovementsResponse,
     movement_service_server::{MovementService, MovementServiceServer},
     network_service_server::{NetworkService, NetworkServiceServer},
 };
@@ -225,6 +226,13 @@ impl NetworkService for Fake {
         location
             .map(|location| Response::new(GetLocationResponse { location: Some(location) }))
             .ok_or_else(|| Status::not_found(""))
+    }
+
+    async fn set_location_status(
+        &self,
+        _: Request<SetLocationStatusRequest>,
+    ) -> Result<Response<SetLocationStatusResponse>, Status> {
+        Err(Status::unimplemented(""))
     }
 
     async fn put_channel(

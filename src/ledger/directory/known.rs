@@ -12,6 +12,7 @@ use crate::{
         channel_policy::Policy,
         distance::Coordinates,
         ids::{ChannelNo, ItemNo, LocationNo, Place, SourceNo},
+        live::Live,
         time::Micros,
     },
 };
@@ -46,6 +47,8 @@ pub struct KnownLocation {
     pub coordinates: Option<Coordinates>,
     /// Whether customers may collect there.
     pub pickup_enabled: bool,
+    /// What its status says.
+    pub live: Live,
     /// Of several readings of the row the newest counts.
     pub revision: i64,
 }
@@ -187,10 +190,13 @@ impl KnownLocation {
         KnownLocation {
             location_id: (*location.location_id).into(),
             place,
-            calendar: Arc::new(Calendar::new(zone, location.opening.clone())),
+            calendar: Arc::new(
+                Calendar::new(zone, location.opening.clone()).closed(location.live.closure),
+            ),
             preparation: location.preparation,
             coordinates: location.coordinates,
             pickup_enabled: location.pickup_enabled,
+            live: location.live,
             revision,
         }
     }
@@ -212,6 +218,7 @@ mod tests {
             partition: place.partition,
             opening: Opening::default(),
             preparation,
+            live: Live::default(),
         };
         KnownLocation::new(place, &location, revision)
     }
@@ -251,6 +258,7 @@ mod tests {
             partition: Partition(0),
             opening: Opening::default(),
             preparation: 0,
+            live: Live::default(),
         };
         let place = location(0, 1).place;
         let known = KnownLocation::new(place, &elsewhere, 1);

@@ -9,13 +9,15 @@ use crate::{
     ledger::{
         Ledger,
         directory::KnownLocation,
-        fault::{Answered as _, Fault},
+        fault::{Answered as _, Defect, Fault},
         partition_for,
+        sql_time::At,
     },
     stock::{
         calendar::{Interval, Opening},
         distance::Coordinates,
         ids::{LocationNo, Partition, Place},
+        live::{Closure, Live, LocationStatus},
         time::Micros,
     },
 };
@@ -32,6 +34,7 @@ pub struct Location {
     pub partition: Partition,
     pub opening: Opening,
     pub preparation: Micros,
+    pub live: Live,
 }
 
 /// A row of the table.
@@ -47,6 +50,11 @@ pub(in crate::ledger) struct LocationRow {
     opening_hours: Json<[Vec<Interval>; 7]>,
     opening_exceptions: Json<BTreeMap<Date, Vec<Interval>>>,
     preparation_us: i64,
+    live_status: i16,
+    live_status_until: Option<At>,
+    closed_from: Option<At>,
+    closed_until: Option<At>,
+    closed_at: Option<At>,
     revision: i64,
 }
 
@@ -57,7 +65,9 @@ macro_rules! select_locations {
             LocationRow,
             r#"select location_no, location_id, name, time_zone, latitude, longitude,
                    pickup_enabled, partition, opening_hours as "opening_hours: _",
-                   opening_exceptions as "opening_exceptions: _", preparation_us, revision
+                   opening_exceptions as "opening_exceptions: _", preparation_us, live_status,
+                   live_status_until as "live_status_until: At", closed_from as "closed_from: At",
+                   closed_until as "closed_until: At", closed_at as "closed_at: At", revision
                from location "# + $where,
             $($value),+
         )
@@ -66,7 +76,7 @@ macro_rules! select_locations {
 
 impl Ledger {
     /// Creates or replaces a location. A new one is given its partition, which it keeps; what the
-    /// caller says of the partition is ignored. Returns what is stored.
+    /// caller says of the partition and of its status is ignored. Returns what is stored.
     ///
     /// # Errors
     /// The database is away.
@@ -74,10 +84,18 @@ impl Ledger {
         let partitions = self.partitions().await?;
         let partition = partition_for(&location.location_id, partitions.len());
         let (mut transaction, revision) = self.begin_put().await?;
-        let place = put_location(&mut transaction, &location, partition, revision).await?;
+        put_location(&mut transaction, &location, partition, revision).await?;
+        let stored = LocationRow::written(&mut transaction, &location.location_id).await?;
         transaction.commit().await.map_err(Fault::doing("commit a location"))?;
+        Ok(self.learn_stored(stored))
+    }
+
+    /// Makes known what was stored.
+    pub(super) fn learn_stored(&self, stored: LocationRow) -> Location {
+        let revision = stored.revision;
+        let (place, location) = stored.location();
         self.directory().learn_location(KnownLocation::new(place, &location, revision));
-        Ok(Location { partition: place.partition, ..location })
+        location
     }
 
     /// One location.
@@ -106,6 +124,26 @@ impl LocationRow {
             .fetch_all(pool)
             .answered("look locations up")
             .await
+    }
+
+    /// One in a transaction that has changed it, or is about to.
+    pub async fn in_transaction(
+        connection: &mut PgConnection,
+        location_id: &str,
+    ) -> Result<Option<LocationRow>, Fault> {
+        select_locations!("where location_id = $1", location_id)
+            .fetch_optional(connection)
+            .answered("look a location up to change it")
+            .await
+    }
+
+    /// The one that was just written.
+    pub async fn written(
+        connection: &mut PgConnection,
+        location_id: &str,
+    ) -> Result<LocationRow, Fault> {
+        let row = LocationRow::in_transaction(connection, location_id).await?;
+        row.ok_or_else(|| Fault::defect("read a location that was written", Defect::RowMissing))
     }
 
     /// Those with these numbers.
@@ -138,8 +176,21 @@ impl LocationRow {
         KnownLocation::new(place, &location, revision)
     }
 
+    /// What its status says.
+    pub fn live(&self) -> Live {
+        let at = |at: Option<At>| at.map(|at| at.0);
+        let until = at(self.closed_until);
+        Live {
+            // A constraint knows them all.
+            status: LocationStatus::of(self.live_status.into()).unwrap_or_default(),
+            until: at(self.live_status_until),
+            closure: at(self.closed_from).map(|from| Closure { from, until }),
+            closed_at: at(self.closed_at),
+        }
+    }
+
     fn location(self) -> (Place, Location) {
-        let place = place(self.partition, self.location_no);
+        let (place, live) = (place(self.partition, self.location_no), self.live());
         let (Json(week), Json(exceptions)) = (self.opening_hours, self.opening_exceptions);
         let location = Location {
             location_id: self.location_id,
@@ -150,18 +201,20 @@ impl LocationRow {
             partition: place.partition,
             opening: Opening { week, exceptions },
             preparation: self.preparation_us,
+            live,
         };
         (place, location)
     }
 }
 
+/// New hours, or the same by another clock, move deadlines.
 async fn put_location(
     connection: &mut PgConnection,
     location: &Location,
     partition: Partition,
     revision: i64,
-) -> Result<Place, Fault> {
-    let put = sqlx::query!(
+) -> Result<(), Fault> {
+    sqlx::query!(
         "insert into location (location_id, name, time_zone, latitude, longitude, pickup_enabled,
              partition, opening_hours, opening_exceptions, preparation_us, revision)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
@@ -170,8 +223,12 @@ async fn put_location(
              longitude = excluded.longitude, pickup_enabled = excluded.pickup_enabled,
              opening_hours = excluded.opening_hours,
              opening_exceptions = excluded.opening_exceptions,
-             preparation_us = excluded.preparation_us, revision = excluded.revision
-         returning location_no, partition",
+             preparation_us = excluded.preparation_us, revision = excluded.revision,
+             calendar_revision = case
+                 when (location.time_zone, location.opening_hours, location.opening_exceptions)
+                     is distinct from
+                     (excluded.time_zone, excluded.opening_hours, excluded.opening_exceptions)
+                 then excluded.revision else location.calendar_revision end",
         location.location_id,
         location.name,
         location.time_zone,
@@ -184,10 +241,10 @@ async fn put_location(
         location.preparation,
         revision,
     )
-    .fetch_one(connection)
+    .execute(connection)
     .answered("put a location")
     .await?;
-    Ok(place(put.partition, put.location_no))
+    Ok(())
 }
 
 fn place(partition: i16, location: i32) -> Place {

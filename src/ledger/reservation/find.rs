@@ -181,7 +181,8 @@ impl Ledger {
     }
 
     /// Promises of a partition that end, and answers that are late, up to `ahead` from now, soonest
-    /// first; and the database's clock.
+    /// first; and the database's clock. Not those of locations that are closed until further notice, and
+    /// of those whose deadlines are about to be moved; but for holds, which nobody comes for.
     ///
     /// # Errors
     /// The database is away.
@@ -203,11 +204,23 @@ impl Ledger {
                        from reservation
                        where partition = $1 and state in (1, 2, 3, 9)
                            and expires_at <= clock.now + $2::bigint * interval '1 microsecond'
+                           and (state = 9 or not exists (
+                               select from location l
+                               where l.location_no = reservation.location
+                                   and (l.live_status = 4 and l.live_status_until is null
+                                       or l.rescheduled_revision < l.calendar_revision)
+                           ))
                        order by expires_at limit $3
                    ) union all (
                        select no, epoch, location, false, answer_by from reservation
                        where partition = $1 and answer_by is not null
                            and answer_by <= clock.now + $2::bigint * interval '1 microsecond'
+                           and not exists (
+                               select from location l
+                               where l.location_no = reservation.location
+                                   and (l.live_status = 4 and l.live_status_until is null
+                                       or l.rescheduled_revision < l.calendar_revision)
+                           )
                        order by answer_by limit $3
                    )
                ) as due on true"#,

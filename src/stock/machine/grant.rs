@@ -35,7 +35,7 @@ impl<'a> Machine<'a> {
         }
         let hold = self.own_hold(step, create)?;
         let own = |item| hold.as_ref().map_or(0, |hold| hold.reserved(item));
-        create.terms.check_place(step.place)?;
+        create.terms.check_place(step.place, self.book.now)?;
         create.terms.check_ttl(create.ttl, create.held_as.is_some())?;
         create.terms.check_cap(step.place, &create.lines)?;
         let lines =
@@ -174,7 +174,7 @@ impl<'a> Machine<'a> {
             line.quantity = quantity;
         }
         if !increases.is_empty() {
-            terms.check_place(before.id.place)?;
+            terms.check_place(before.id.place, self.book.now)?;
         }
         terms.check_ttl(ttl, before.held_as.is_some())?;
         if !increases.is_empty() {
@@ -236,6 +236,25 @@ impl<'a> Machine<'a> {
         self.record(step, before, after, Vec::new())
     }
 
+    /// Its deadlines follow the hours of its location. Where they do already nothing happens, and no
+    /// entry says so.
+    pub(super) fn reschedule(
+        &mut self,
+        step: &'a Step,
+        before: Reservation,
+        terms: &Terms,
+    ) -> Result<Reservation, Stop> {
+        if !before.state.is_open() {
+            return Err(wrong_state(&before));
+        }
+        let Times { ready_by, expires_at, answer_by } = terms.moved(&before);
+        let after = Reservation { ready_by, expires_at, answer_by, ..before.clone() };
+        if after == before {
+            return Ok(before);
+        }
+        self.record(step, before, after, Vec::new())
+    }
+
     /// What was not handed over yet is promised at the other location, or everything stays as it is.
     pub(super) fn move_to(
         &mut self,
@@ -264,7 +283,7 @@ impl<'a> Machine<'a> {
         elsewhere: &Elsewhere,
     ) -> Result<Reservation, Stop> {
         let Elsewhere { to, more, terms } = elsewhere;
-        terms.check_place(*to)?;
+        terms.check_place(*to, self.book.now)?;
         let lines = self.grantable(*to, &left_of(&before, more), terms, false, |_| 0)?;
         let now = self.book.now;
         let times = terms.times(now, before.settlement, None);

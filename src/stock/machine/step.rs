@@ -104,6 +104,7 @@ impl<'a> Machine<'a> {
             Change::Extend { ttl, terms } => self.extend(step, reservation, *ttl, terms),
             Change::ConfirmPayment { terms } => self.confirm_payment(step, reservation, terms),
             Change::Move(elsewhere) => self.move_to(step, reservation, elsewhere),
+            Change::Reschedule { terms } => self.reschedule(step, reservation, terms),
             Change::Cancel { by } => self.cancel(step, reservation, *by),
             Change::Expire => self.expire(step, reservation),
             Change::Unanswered { elsewhere } => {

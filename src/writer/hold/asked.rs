@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    ambient,
     availability::{
         Trust,
         hold::{HoldAnswer, Wanted},
@@ -42,7 +43,7 @@ impl Asked {
         if self.lines.iter().any(|line| !line.stock_item) {
             return Err(Refusal::NotAStockItem);
         }
-        self.terms.check_place(self.id.place)?;
+        self.terms.check_place(self.id.place, ambient::now())?;
         self.terms.check_ttl(self.ttl, true)?;
         self.terms.check_cap(self.id.place, &self.lines)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::{
+    ambient,
     ledger::directory::{Known, KnownLocation},
     mutants::{Mutant, on},
     stock::{
@@ -75,6 +76,7 @@ impl Writer {
             policy: policy.map_or_else(Arc::default, |channel| Arc::clone(&channel.policy)),
             calendar: Arc::clone(&location.calendar),
             preparation: location.preparation,
+            live: location.live,
             secret: self.pickup_secret.clone(),
         }))
     }
@@ -179,7 +181,7 @@ pub(super) fn additions(old: &Reservation, lines: &[Wanted], terms: &Terms) -> V
         lines.iter().filter(|line| line.quantity > before(line)).cloned().collect();
     let amendable = matches!(old.state, State::Reserved | State::Picking)
         && lines.iter().all(|line| line.quantity >= picked(line))
-        && terms.check_place(old.id.place).is_ok()
+        && terms.check_place(old.id.place, ambient::now()).is_ok()
         && terms.check_cap(old.id.place, &increased).is_ok();
     if !amendable {
         return Vec::new();

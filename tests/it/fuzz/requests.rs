@@ -50,7 +50,7 @@ const WORDS: [&str; 22] = [
 type Again = fn(&[u8]) -> bool;
 
 /// Every request, decoded, encoded and decoded again.
-const REQUESTS: [(&str, Again); 44] = [
+const REQUESTS: [(&str, Again); 45] = [
     ("AmendReservation", again::<proto::AmendReservationRequest>),
     ("ApplySnapshot", again::<proto::ApplySnapshotRequest>),
     ("BatchCreateReservations", again::<proto::BatchCreateReservationsRequest>),
@@ -93,6 +93,7 @@ const REQUESTS: [(&str, Again); 44] = [
     ("ReportPick", again::<proto::ReportPickRequest>),
     ("ResubmitMovement", again::<proto::ResubmitMovementRequest>),
     ("ReturnToShelf", again::<proto::ReturnToShelfRequest>),
+    ("SetLocationStatus", again::<proto::SetLocationStatusRequest>),
     ("StartPicking", again::<proto::StartPickingRequest>),
     ("WatchAvailability", again::<proto::WatchAvailabilityRequest>),
 ];

@@ -15,6 +15,7 @@ use stockroom::{
         draft::Draft,
         ids::Partition,
         kind::{Kind, StockState},
+        live::Live,
         time::{SECOND, Timestamp},
     },
     writer::{DEADLINE_DEFAULT, Report, Verdict, Writer},
@@ -278,6 +279,7 @@ async fn shops(ledger: &Ledger) -> [String; 4] {
             partition: Partition(0),
             opening: Opening::default(),
             preparation: 0,
+            live: Live::default(),
         };
         let Location { location_id, partition, .. } = ledger.put_location(location).await.unwrap();
         shops.entry(partition).or_default().push(location_id);

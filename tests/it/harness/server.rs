@@ -19,7 +19,7 @@ use stockroom::{
     availability::Availability,
     feed::Feed,
     ledger::{Ledger, Options},
-    writer::{Writer, sweep::Sweeper},
+    writer::{Writer, reschedule::Rescheduler, sweep::Sweeper},
 };
 use tokio::{
     net::TcpListener,
@@ -107,6 +107,7 @@ impl Server {
         let api = Api::new(ledger.clone(), availability, writer.clone(), stopped.clone())
             .with_private_webhooks(true);
         let sweeper = Sweeper::start(&writer);
+        let rescheduler = Rescheduler::start(&writer);
         let serving = tokio::spawn(async move {
             let mut shutdown = stopped;
             let shutdown = async move {
@@ -114,6 +115,7 @@ impl Server {
             };
             api::run(listener, shutdown, api, health).await.unwrap();
             sweeper.stop();
+            drop(rescheduler);
             drop(feed);
             writer.resume_points().flush().await.unwrap();
             drop(drain);

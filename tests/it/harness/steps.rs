@@ -13,6 +13,7 @@ use stockroom::{
         hash::{Digest, StableHash},
         hold::HoldId,
         ids::{ItemNo, Place},
+        live::Live,
         machine::{Outcome, Plan, apply},
         movement::Command,
         pickup::PickupSecret,
@@ -38,6 +39,7 @@ pub fn terms(policy: Policy) -> Arc<Terms> {
         policy: Arc::new(policy),
         calendar: Arc::new(Calendar::new(TimeZone::UTC, Opening::default())),
         preparation: 7_200 * SECOND,
+        live: Live::default(),
         secret: PickupSecret::new(b"secret"),
     })
 }

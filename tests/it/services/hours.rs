@@ -3,8 +3,8 @@
 use prost_types::Duration;
 use stockroom::{
     api::proto::{
-        GetLocationRequest, Location, OpeningException, OpeningHours, OpeningInterval,
-        PutLocationRequest,
+        GetLocationRequest, Location, LocationStatus, OpeningException, OpeningHours,
+        OpeningInterval, PutLocationRequest,
     },
     stock::time::{SECOND, Timestamp},
 };
@@ -61,6 +61,7 @@ async fn hours_are_stored_in_order_and_replaced_as_a_whole() {
         ],
         preparation_time: Some(Duration { seconds: 5_400, nanos: 500_000 }),
         partition: stored.partition,
+        status: LocationStatus::Open as i32,
         ..berlin()
     };
     assert_eq!(stored, expected);

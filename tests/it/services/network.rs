@@ -2,8 +2,9 @@
 
 use stockroom::api::proto::{
     Channel, GetChannelRequest, GetItemRequest, GetLocationRequest, Item, ListChannelsRequest,
-    ListItemsRequest, ListLocationsRequest, Location, MovementStatus, PutChannelRequest,
-    PutItemRequest, PutLocationRequest, movement_service_client::MovementServiceClient,
+    ListItemsRequest, ListLocationsRequest, Location, LocationStatus, MovementStatus,
+    PutChannelRequest, PutItemRequest, PutLocationRequest,
+    movement_service_client::MovementServiceClient,
 };
 use tonic::Code;
 
@@ -36,6 +37,7 @@ async fn a_location_is_created_and_replaced_and_keeps_its_partition() {
     assert_eq!(created.time_zone, "Etc/UTC");
     let two_hours = Some(prost_types::Duration { seconds: 7_200, nanos: 0 });
     assert_eq!(created.preparation_time, two_hours);
+    assert_eq!(created.status(), LocationStatus::Open);
     let full = Location {
         name: "Mitte".into(),
         time_zone: "Europe/Berlin".into(),
@@ -44,6 +46,7 @@ async fn a_location_is_created_and_replaced_and_keeps_its_partition() {
         pickup_enabled: true,
         partition: created.partition,
         preparation_time: two_hours,
+        status: created.status,
         ..location("berlin")
     };
     let replaced = put(Location { partition: created.partition + 1, ..full.clone() }).await;

@@ -10,6 +10,7 @@ use stockroom::stock::{
     hash::Digest,
     hold::HoldId,
     ids::{ChannelNo, ItemNo, Place},
+    live::{Closure, Live},
     movement::Command,
     pickup::PickupSecret,
     policy::Buffer,
@@ -54,6 +55,7 @@ pub fn terms(channel: Option<ChannelNo>) -> Arc<Terms> {
         policy: Arc::new(channel.map_or_else(Policy::default, |_| web)),
         calendar: Arc::new(Calendar::new(TimeZone::UTC, Opening::default())),
         preparation: 1_200 * SECOND,
+        live: Live::default(),
         secret: PickupSecret::new(b"secret"),
     })
 }
@@ -78,6 +80,15 @@ pub fn said<T>(
 pub fn kept_back(policy: &Policy, place: Place, item: ItemNo, sellable: i64) -> i64 {
     let buffer = said(policy, place, item, |rule| rule.buffer).unwrap_or(policy.buffer);
     buffer.units + (sellable.max(0) * buffer.percent + 99) / 100
+}
+
+/// The same at a location that is closed for some hours.
+fn shut(channel: Option<ChannelNo>, genes: &Genes, now: Timestamp) -> Arc<Terms> {
+    let hours = |gene: u8| i64::from(gene) * 3_600 * SECOND / 8;
+    let until = Some(now.saturating_add(hours(genes[2])));
+    let closure = Some(Closure { from: Timestamp(now.0 - hours(genes[3])), until });
+    let calendar = Calendar::new(TimeZone::UTC, Opening::default()).closed(closure);
+    Arc::new(Terms { calendar: Arc::new(calendar), ..Terms::clone(&terms(channel)) })
 }
 
 /// A step without anything that is not mandatory.
@@ -231,6 +242,7 @@ fn changing(key: &str, shape: u8, genes: &Genes, known: &Known<'_>) -> Option<St
             ttl: ttl(genes[4]).filter(|_| genes[6] & 1 != 0),
             terms: terms(channel),
         },
+        10 if genes[6] & 16 != 0 => Change::Reschedule { terms: shut(channel, genes, known.now) },
         10 => {
             Change::Extend { ttl: ttl(genes[4]).unwrap_or(3_000 * SECOND), terms: terms(channel) }
         }

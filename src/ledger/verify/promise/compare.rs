@@ -246,11 +246,11 @@ fn versions_differ(
     }
 }
 
-/// A column that no step changes and that is another than it was.
+/// A column that no step changes, or in one direction only, and that is another than it was.
 fn changed(snapshot: &Reservation, row: &ReservationRow) -> Option<&'static str> {
     let columns = [
         ("code_hash", row.code_hash == snapshot.code_hash),
-        ("ready_by", row.ready_by.0 == snapshot.ready_by),
+        ("ready_by", row.ready_by.0 >= snapshot.ready_by),
         ("settlement", row.settlement == snapshot.settlement as i16),
         ("order_ref", row.order_ref.as_deref() == stated(&snapshot.order_ref)),
         ("customer_ref", row.customer_ref.as_deref() == stated(&snapshot.customer_ref)),

@@ -154,6 +154,8 @@ fn count_change(
         }
         Change::Cancel { by: CancelledBy::Customer } => name("cancel by customer"),
         Change::Cancel { by: CancelledBy::Store } => name("cancel by store"),
+        Change::Reschedule { .. } if after == before => name("reschedule in vain"),
+        Change::Reschedule { .. } => name("reschedule"),
         Change::Expire if before.held_as.is_some() => name("expire a hold"),
         Change::Expire if now == before.expires_at => name("expire at the deadline"),
         Change::Expire => name("expire after the deadline"),

@@ -4,7 +4,7 @@ use stockroom::stock::{
     refusal::Refusal,
     reservation::{CancelledBy, Line, Reservation, State},
     step::{Change, Elsewhere, Step, Wanted},
-    terms::Terms,
+    terms::{Terms, Times},
     time::Timestamp,
 };
 
@@ -62,6 +62,16 @@ impl Oracle {
             Change::ConfirmPayment { terms } => confirm(now, &mut after, terms),
             Change::Move(to) => return self.move_to(now, step, after, to, told),
             Change::Cancel { by } => cancel(&mut after, *by, &step.reason),
+            Change::Reschedule { .. } if !before.state.is_open() => Err(wrong_state(&before)),
+            Change::Reschedule { terms } => {
+                let Times { ready_by, expires_at, answer_by } = terms.moved(&before);
+                let same = (before.ready_by, before.expires_at, before.answer_by);
+                if same == (ready_by, expires_at, answer_by) {
+                    return Ok((before, Effect::Nothing));
+                }
+                after = Reservation { ready_by, expires_at, answer_by, ..after };
+                Ok(())
+            }
             Change::Expire => expire(now, &mut after),
             Change::Unanswered { elsewhere } => {
                 return self.unanswered(now, after, elsewhere.as_ref(), told);
