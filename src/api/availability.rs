@@ -178,7 +178,7 @@ impl Pairs {
 
 impl Api {
     /// The policy of a channel; an empty name is none.
-    async fn policy(&self, channel_id: &str) -> Result<Arc<Policy>, Status> {
+    pub(super) async fn policy(&self, channel_id: &str) -> Result<Arc<Policy>, Status> {
         if channel_id.is_empty() {
             return Ok(Arc::default());
         }
@@ -295,7 +295,7 @@ fn min_token(sent: &str) -> Result<Option<Token>, Status> {
 }
 
 /// One pair, as far as the channel is told.
-fn availability(
+pub(super) fn availability(
     sku: String,
     location_id: String,
     shown: Shown,

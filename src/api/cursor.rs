@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use tonic::Status;
 
 use crate::{
+    api::error::invalid,
     feed::{follow::Stand, watch::Progress},
     stock::ids::{ItemNo, LocationNo, Partition, Place, PositionKey, Seq},
 };
@@ -44,6 +46,15 @@ impl Cursor {
         let seqs = here.map(|(&partition, stand)| (partition, stand.seq)).collect();
         let held = (held.len() <= HELD_MAX).then(|| held.collect());
         Cursor { epoch, revision, seqs, told, held }
+    }
+
+    /// A cursor as a caller sends it; an empty text is none.
+    pub(crate) fn sent(text: &str) -> Result<Option<Cursor>, Status> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let malformed = || invalid("CURSOR_INVALID", "cursor", "is not one that a stream returned");
+        Cursor::decode(text).map(Some).ok_or_else(malformed)
     }
 
     /// Where the ledger stood.

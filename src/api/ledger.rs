@@ -1,5 +1,7 @@
 //! LedgerService: reads the ledger, and looks after what could not be recorded.
 
+mod export;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
@@ -14,10 +16,10 @@ use crate::{
         page,
         proto::{
             self, BatchGetPositionsRequest, BatchGetPositionsResponse,
-            DismissRejectedMovementRequest, DismissRejectedMovementResponse, GetPositionRequest,
-            GetPositionResponse, ListEntriesRequest, ListEntriesResponse,
-            ListRejectedMovementsRequest, ListRejectedMovementsResponse, Movement, PositionRef,
-            ResubmitMovementRequest, ResubmitMovementResponse,
+            DismissRejectedMovementRequest, DismissRejectedMovementResponse,
+            ExportPositionsRequest, GetPositionRequest, GetPositionResponse, ListEntriesRequest,
+            ListEntriesResponse, ListRejectedMovementsRequest, ListRejectedMovementsResponse,
+            Movement, PositionRef, ResubmitMovementRequest, ResubmitMovementResponse,
             ledger_service_server::LedgerService,
         },
         token::Token,
@@ -82,6 +84,15 @@ impl LedgerService for Api {
         }
         let (positions, degraded) = self.read_positions(positions, as_of, &token).await?;
         Ok(Response::new(BatchGetPositionsResponse { positions, degraded }))
+    }
+
+    type ExportPositionsStream = export::Export;
+
+    async fn export_positions(
+        &self,
+        request: Request<ExportPositionsRequest>,
+    ) -> Result<Response<export::Export>, Status> {
+        Ok(Response::new(self.export(request.into_inner()).await?))
     }
 
     async fn list_rejected_movements(

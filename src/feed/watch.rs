@@ -1,8 +1,8 @@
 //! Who watches what is available: every change of what they watch, the newest state of a position once.
 //!
-//! A partition that somebody watches is followed by one [`part`], which puts what changed into the
-//! [`mail`] of those whom it concerns. Whoever begins to watch joins first and reads what there is
-//! after that ([`catch_up`]), so that nothing falls in between. A state of a position is handed over
+//! A partition that somebody watches is followed by one part, which puts what changed into the
+//! mail of those whom it concerns. Whoever begins to watch joins first and reads what there is
+//! after that (`CatchUp`), so that nothing falls in between. A state of a position is handed over
 //! only once the part has followed the ledger up to it: so versions never go back, and nothing that is
 //! handed over comes again.
 
@@ -120,7 +120,7 @@ impl Watch {
             return Err(Refused::TooMany);
         }
         let all = self.0.ledger.partitions().await?;
-        for partition in watcher.scope.partitions(all) {
+        for &partition in all.iter().filter(|&&partition| watcher.scope.is_in(partition)) {
             let joined = self.join_part(partition, &watcher.scope, &watcher.mail).await?;
             watcher.parts.insert(partition, joined);
         }

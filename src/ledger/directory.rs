@@ -8,7 +8,10 @@
 
 mod known;
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
 
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::{Mutex, watch};
@@ -19,7 +22,7 @@ use crate::{
         fault::{Answered as _, Fault},
         network::{LocationRow, PolicyRow},
     },
-    stock::ids::{ChannelNo, ItemNo, LocationNo, SourceNo},
+    stock::ids::{ChannelNo, ItemNo, LocationNo, PositionKey, SourceNo},
 };
 
 /// Names and numbers of locations, channels, items and sources. Cheap to clone.
@@ -206,6 +209,31 @@ impl Directory {
         for row in rows {
             let (item, stock_item, revision) = (ItemNo(row.item_no), row.stock_item, row.revision);
             known.learn_item(&row.sku, KnownItem { item, stock_item, revision });
+        }
+        Ok(())
+    }
+
+    /// Looks up the names of positions that are not known yet.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn know_numbered(
+        &self,
+        keys: impl Iterator<Item = PositionKey> + Clone,
+    ) -> Result<(), Fault> {
+        let (items, locations) = {
+            let known = self.known();
+            let items = keys.clone().map(|key| key.item);
+            let items = items.filter(|item| known.sku_of(*item).is_none());
+            let locations = keys.map(|key| key.place.location);
+            let locations = locations.filter(|at| known.location_of(*at).is_none());
+            (items.collect::<BTreeSet<_>>(), locations.collect::<BTreeSet<_>>())
+        };
+        if !items.is_empty() {
+            self.find_numbered_items(&items.into_iter().collect::<Vec<_>>()).await?;
+        }
+        if !locations.is_empty() {
+            self.find_numbered_locations(&locations.into_iter().collect::<Vec<_>>()).await?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ mod counts;
 mod customers;
 mod deadlines;
 mod keys;
+mod marketplaces;
 mod offline;
 mod picking;
 mod precedence;

@@ -327,7 +327,8 @@ impl Session {
         complete: bool,
     ) -> Result<(), End> {
         let Changes { rows, degraded, .. } = changes;
-        self.name(&rows).await?;
+        let named = rows.iter().map(|(key, _)| *key);
+        self.api.ledger.directory().know_numbered(named).await.map_err(Status::from)?;
         for (key, stock) in &rows {
             match stock.held {
                 0 => self.held.remove(key),
@@ -365,27 +366,6 @@ impl Session {
             Ok(Err(_)) => Err(End::Quiet),
             Err(_) => Err(End::Slow),
         }
-    }
-
-    /// Looks up the codes of items that this server has not met yet.
-    async fn name(&self, rows: &[(PositionKey, Stock)]) -> Result<(), Status> {
-        let directory = self.api.ledger.directory();
-        let (items, locations) = {
-            let known = directory.known();
-            let items = rows.iter().map(|(key, _)| key.item);
-            let items: BTreeSet<_> = items.filter(|item| known.sku_of(*item).is_none()).collect();
-            let locations = rows.iter().map(|(key, _)| key.place.location);
-            let locations: BTreeSet<_> =
-                locations.filter(|at| known.location_of(*at).is_none()).collect();
-            (items.into_iter().collect::<Vec<_>>(), locations.into_iter().collect::<Vec<_>>())
-        };
-        if !items.is_empty() {
-            directory.find_numbered_items(&items).await?;
-        }
-        if !locations.is_empty() {
-            directory.find_numbered_locations(&locations).await?;
-        }
-        Ok(())
     }
 
     fn told(&self, rows: &[(PositionKey, Stock)]) -> Vec<proto::Availability> {

@@ -16,7 +16,7 @@ const ROWS_MAX: usize = 1_000;
 /// Who missed more entries of a partition than this is better served by a walk over its positions.
 const ENTRIES_MAX: Seq = 50_000;
 
-/// What was told of the present state, in the order of positions.
+/// How much of a state was told, in the order of positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Nothing yet.
@@ -50,16 +50,18 @@ enum Segment {
 }
 
 impl CatchUp {
-    pub(super) fn new(
+    /// Everything of `scope` but what `told` covers, and of that what changed since `base`; `again` is
+    /// told whatever it says. Of what is recorded behind `now` only the present state may be told.
+    pub fn new(
         scope: &Scope,
-        joined_at: &BTreeMap<Partition, Stand>,
+        now: &BTreeMap<Partition, Stand>,
         told: Progress,
         base: BTreeMap<Partition, Stand>,
         again: Vec<PositionKey>,
     ) -> CatchUp {
         let mut left = VecDeque::new();
         let missed = |partition: &Partition| {
-            let (base, now) = (base.get(partition)?.seq, joined_at.get(partition)?.seq);
+            let (base, now) = (base.get(partition)?.seq, now.get(partition)?.seq);
             (told == Progress::All && now - base <= ENTRIES_MAX).then_some((base, now))
         };
         match scope {
@@ -70,12 +72,10 @@ impl CatchUp {
             Scope::Places(places) => {
                 left.extend(places.iter().map(|place| Segment::Of(*place, ItemNo(i32::MIN))));
             }
-            Scope::All => {
-                left.extend(joined_at.keys().map(|&partition| match missed(&partition) {
-                    Some((after, until)) => Segment::Entries { partition, after, until },
-                    None => Segment::Behind(partition, (LocationNo(i32::MIN), ItemNo(i32::MIN))),
-                }))
-            }
+            Scope::All => left.extend(now.keys().map(|&partition| match missed(&partition) {
+                Some((after, until)) => Segment::Entries { partition, after, until },
+                None => Segment::Behind(partition, (LocationNo(i32::MIN), ItemNo(i32::MIN))),
+            })),
         }
         for keys in again.chunks(ROWS_MAX) {
             left.push_back(Segment::Positions { keys: keys.to_vec(), whatever: true });
@@ -97,10 +97,10 @@ impl CatchUp {
     }
 
     /// The next page; none: that was all. Before the first one nothing may be handed over.
-    pub(super) async fn next_page(
-        &mut self,
-        ledger: &Ledger,
-    ) -> Result<Option<Vec<Balance>>, Fault> {
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn next_page(&mut self, ledger: &Ledger) -> Result<Option<Vec<Balance>>, Fault> {
         if self.left.is_empty() {
             return Ok(None);
         }

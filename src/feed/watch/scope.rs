@@ -14,15 +14,13 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The partitions that they are in, out of all that there are.
-    pub(super) fn partitions(&self, all: &[Partition]) -> Vec<Partition> {
-        let mut partitions: Vec<_> = match self {
-            Scope::Positions(keys) => keys.iter().map(|key| key.place.partition).collect(),
-            Scope::Places(places) => places.iter().map(|place| place.partition).collect(),
-            Scope::All => all.to_vec(),
-        };
-        partitions.dedup();
-        partitions
+    /// Whether some of them may be in a partition.
+    pub fn is_in(&self, partition: Partition) -> bool {
+        match self {
+            Scope::Positions(keys) => keys.iter().any(|key| key.place.partition == partition),
+            Scope::Places(places) => places.iter().any(|place| place.partition == partition),
+            Scope::All => true,
+        }
     }
 
     /// Whether a position is one of them.

@@ -64,6 +64,7 @@ const REQUESTS: [(&str, Again); 45] = [
     ("DismissDeadLetters", again::<proto::DismissDeadLettersRequest>),
     ("DismissRejectedMovement", again::<proto::DismissRejectedMovementRequest>),
     ("ExplainAvailability", again::<proto::ExplainAvailabilityRequest>),
+    ("ExportPositions", again::<proto::ExportPositionsRequest>),
     ("ExtendHold", again::<proto::ExtendHoldRequest>),
     ("ExtendReservation", again::<proto::ExtendReservationRequest>),
     ("FindPickupLocations", again::<proto::FindPickupLocationsRequest>),

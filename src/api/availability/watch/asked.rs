@@ -53,14 +53,7 @@ impl Asked {
         skus.dedup();
         location_ids.sort_unstable();
         location_ids.dedup();
-        let cursor = match &*cursor {
-            "" => None,
-            text => {
-                let malformed =
-                    || invalid("CURSOR_INVALID", "cursor", "is not one that a stream returned");
-                Some(Cursor::decode(text).ok_or_else(malformed)?)
-            }
-        };
+        let cursor = Cursor::sent(&cursor)?;
         api.ledger.directory().refresh().await?;
         for location_id in &location_ids {
             api.place(location_id).await?;
