@@ -11,20 +11,20 @@ use crate::{
         Api,
         error::{invalid, unknown},
         network::{
-            location::{location_in, status_in},
+            location::{closed_for_good, closed_out, location_in, status_in},
             policy::{name_unknown, policy_in, put_by, version_mismatch},
         },
         page,
         proto::{
-            self, GetChannelPolicyRequest, GetChannelPolicyResponse, GetChannelRequest,
-            GetChannelResponse, GetItemRequest, GetItemResponse, GetLocationRequest,
-            GetLocationResponse, ListChannelPoliciesRequest, ListChannelPoliciesResponse,
-            ListChannelPolicyVersionsRequest, ListChannelPolicyVersionsResponse,
-            ListChannelsRequest, ListChannelsResponse, ListItemsRequest, ListItemsResponse,
-            ListLocationsRequest, ListLocationsResponse, PreviewChannelPolicyRequest,
-            PreviewChannelPolicyResponse, PutChannelPolicyRequest, PutChannelPolicyResponse,
-            PutChannelRequest, PutChannelResponse, PutItemRequest, PutItemResponse,
-            PutLocationRequest, PutLocationResponse, SetLocationStatusRequest,
+            self, CloseLocationRequest, CloseLocationResponse, GetChannelPolicyRequest,
+            GetChannelPolicyResponse, GetChannelRequest, GetChannelResponse, GetItemRequest,
+            GetItemResponse, GetLocationRequest, GetLocationResponse, ListChannelPoliciesRequest,
+            ListChannelPoliciesResponse, ListChannelPolicyVersionsRequest,
+            ListChannelPolicyVersionsResponse, ListChannelsRequest, ListChannelsResponse,
+            ListItemsRequest, ListItemsResponse, ListLocationsRequest, ListLocationsResponse,
+            PreviewChannelPolicyRequest, PreviewChannelPolicyResponse, PutChannelPolicyRequest,
+            PutChannelPolicyResponse, PutChannelRequest, PutChannelResponse, PutItemRequest,
+            PutItemResponse, PutLocationRequest, PutLocationResponse, SetLocationStatusRequest,
             SetLocationStatusResponse, network_service_server::NetworkService,
         },
     },
@@ -85,7 +85,20 @@ impl NetworkService for Api {
         let id = identifier(sent.location_id, "location_id")?;
         let location = self.ledger.set_location_status(&id, status, until).await?;
         let location = location.ok_or_else(|| unknown("location", "location_id", &id))?;
+        if location.live.closed_at.is_some() {
+            return Err(closed_for_good());
+        }
         Ok(Response::new(SetLocationStatusResponse { location: Some(location.into()) }))
+    }
+
+    async fn close_location(
+        &self,
+        request: Request<CloseLocationRequest>,
+    ) -> Result<Response<CloseLocationResponse>, Status> {
+        let id = identifier(request.into_inner().location_id, "location_id")?;
+        let closed = self.ledger.close_location(&id).await?;
+        let location = closed_out(closed, &id)?;
+        Ok(Response::new(CloseLocationResponse { location: Some(location.into()) }))
     }
 
     async fn put_channel(

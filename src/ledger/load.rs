@@ -16,7 +16,7 @@ use crate::{
         batch_rows::{HeadRow, PositionRow, RequestRow},
         fault::{Defect, Fault},
         head::Locked,
-        reservation::{load_holds, load_reservations, load_versions},
+        reservation::{load_holds, load_pickups, load_reservations, load_versions},
         rows,
         rows::meaning,
         sql_time::At,
@@ -82,6 +82,9 @@ pub(crate) async fn load(
     }
     for (partition, made) in by_partition(&needs.reservations, |at| at.partition) {
         load_reservations(connection, partition, &made, book).await?;
+    }
+    for &place in &needs.pickups {
+        load_pickups(connection, place, book).await?;
     }
     for (partition, wanted) in by_partition(&needs.versions, |(at, _)| at.partition) {
         load_versions(connection, partition, &wanted, book).await?;

@@ -1,6 +1,7 @@
 //! Master data as administrators see it: locations, channels and their policies, items.
 
 mod channel;
+mod close;
 mod item;
 mod location;
 mod policy;
@@ -11,6 +12,7 @@ use sqlx::{Postgres, Transaction};
 
 pub use crate::ledger::network::{
     channel::Channel,
+    close::{Closed, Left},
     item::Item,
     location::Location,
     policy::{ChannelPolicy, NamedRule, PolicyVersion, PutBy, PutPolicy, Scope},

@@ -13,7 +13,7 @@ use crate::{
     ledger::{batch_rows::LineRow, fault::Fault},
     stock::{
         book::{Book, HoldKey, HoldUse},
-        ids::{EntryRef, Partition, Seq},
+        ids::{EntryRef, Partition, Place, Seq},
         machine::Plan,
         reservation::Reservation,
     },
@@ -70,6 +70,29 @@ pub(crate) async fn load_holds(
         let used = HoldUse { held: at(row.held), consumed_by: at(row.consumed_by) };
         book.holds.insert(HoldKey { partition, digest }, used);
     }
+    Ok(())
+}
+
+/// Open reservations of a location, and when each is ready. Those of which that was before this quarter of
+/// an hour are in nobody's way.
+pub(crate) async fn load_pickups(
+    connection: &mut PgConnection,
+    place: Place,
+    book: &mut Book,
+) -> Result<(), Fault> {
+    let rows = sqlx::query!(
+        r#"select no, ready_by as "ready_by: At" from reservation
+           where partition = $1 and location = $2 and state in (1, 2, 3) and held_as is null
+               and ready_by >= clock_timestamp() - interval '15 minutes'"#,
+        place.partition.0,
+        place.location.0,
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(Fault::doing("read when reservations of a location are ready"))?;
+    let at = |seq| EntryRef { partition: place.partition, seq };
+    let rows = rows.into_iter().map(|row| (at(row.no), row.ready_by.0));
+    book.pickups.insert(place, rows.collect());
     Ok(())
 }
 

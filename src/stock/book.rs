@@ -107,6 +107,9 @@ pub struct Book {
     pub versions: FxHashMap<(EntryRef, Seq), Reservation>,
     /// Holds.
     pub holds: FxHashMap<HoldKey, HoldUse>,
+    /// Open reservations of locations that can have so many ready at a time only, and when each is ready.
+    /// Those that were to be ready long ago may be left out.
+    pub pickups: FxHashMap<Place, Vec<(EntryRef, Timestamp)>>,
 }
 
 /// What must be read into a book.
@@ -126,6 +129,8 @@ pub struct Needs {
     pub versions: BTreeSet<(EntryRef, Seq)>,
     /// Holds.
     pub holds: BTreeSet<HoldKey>,
+    /// Places whose open reservations are looked through.
+    pub pickups: BTreeSet<Place>,
     /// Histories of positions.
     pub histories: Vec<(PositionKey, HistoryFrom)>,
     /// Partitions that are not locked: nothing can be read, the command must be sent again with them.
@@ -234,6 +239,7 @@ impl Needs {
                 .filter_map(|movement| movement.hold().map(HoldKey::of))
                 .chain(steps().flat_map(Step::holds))
                 .collect(),
+            pickups: steps().filter_map(Step::takes_slot).collect(),
             announcements: movements()
                 .filter_map(|movement| {
                     let (document, line) = (&movement.draft.document, movement.draft.document_line);
@@ -264,6 +270,7 @@ impl Book {
             reservations: FxHashMap::default(),
             versions: FxHashMap::default(),
             holds: FxHashMap::default(),
+            pickups: FxHashMap::default(),
         }
     }
 }

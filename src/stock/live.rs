@@ -5,6 +5,8 @@ use crate::stock::{
     time::{Micros, SECOND, Timestamp},
 };
 
+/// Orders of one quarter of an hour.
+pub const PICKUPS_MAX: u32 = 10_000;
 /// How far ahead a status may end: as far as a calendar is looked through.
 pub const UNTIL_MAX: Micros = 400 * 86_400 * SECOND;
 

@@ -10,6 +10,7 @@ mod fulfil;
 mod grant;
 mod judge;
 mod post;
+mod slot;
 mod step;
 
 use rustc_hash::FxHashMap;

@@ -262,6 +262,19 @@ impl Step {
         }
     }
 
+    /// Where it takes its turn among other reservations, if it does.
+    pub fn takes_slot(&self) -> Option<Place> {
+        let (place, terms) = match &self.action {
+            Action::Create(create) if create.held_as.is_none() => (self.place, &create.terms),
+            Action::Change(_, Change::Reschedule { terms }) => (self.place, terms),
+            Action::Change(_, change) => {
+                change.elsewhere().map(|elsewhere| (elsewhere.to, &elsewhere.terms))?
+            }
+            Action::Create(_) => return None,
+        };
+        (terms.pickups_per_quarter_hour > 0).then_some(place)
+    }
+
     /// The holds that it must know of.
     pub fn holds(&self) -> impl Iterator<Item = HoldKey> + '_ {
         let (one, other) = match &self.action {

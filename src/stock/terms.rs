@@ -25,6 +25,8 @@ pub struct Terms {
     pub preparation: Micros,
     /// What the location's status says.
     pub live: Live,
+    /// Orders that the location has ready within one quarter of an hour; 0: any number.
+    pub pickups_per_quarter_hour: u32,
     /// What pickup codes are made with.
     pub secret: PickupSecret,
 }
@@ -44,8 +46,23 @@ impl Terms {
     /// When a promise made now is due: after `ttl`, or by the pickup rule at the end of a business day
     /// of the location.
     pub fn times(&self, now: Timestamp, settlement: Settlement, ttl: Option<Micros>) -> Times {
+        self.times_from(now, self.ready_by(now), settlement, ttl)
+    }
+
+    /// When the location would have an order of this moment ready, if it had no other.
+    pub fn ready_by(&self, now: Timestamp) -> Timestamp {
+        self.calendar.ready_by(now, self.preparation)
+    }
+
+    /// The same for what is ready at another moment.
+    pub fn times_from(
+        &self,
+        now: Timestamp,
+        ready_by: Timestamp,
+        settlement: Settlement,
+        ttl: Option<Micros>,
+    ) -> Times {
         let days = self.policy.collect_days(settlement);
-        let ready_by = self.calendar.ready_by(now, self.preparation);
         let expires_at = match ttl {
             Some(ttl) => now.saturating_add(ttl),
             None => self.calendar.collect_by(ready_by, days),
@@ -55,18 +72,21 @@ impl Terms {
         Times { ready_by, expires_at, answer_by }
     }
 
-    /// When a promise is due after the location's hours changed, by the same rule as when it was made. No
-    /// customer loses time: nothing is due earlier than before, and who would find the location closed
-    /// at the last moment has until it closes next.
-    pub fn moved(&self, made: &Reservation) -> Times {
-        let Terms { calendar, preparation, policy, .. } = self;
-        let ready = |since| calendar.ready_by(since, *preparation);
-        let days = policy.collect_days(made.settlement);
-        let ready_by = match made.state {
+    /// When what is not ready yet is ready after the location's hours changed, if it has no other order.
+    pub fn ready_by_anew(&self, made: &Reservation) -> Timestamp {
+        match made.state {
             State::Ready => made.ready_by,
-            _ => calendar.next_opening(ready(made.created_at).max(made.ready_by)),
-        };
-        let paid = made.paid_at.map(|paid_at| calendar.collect_by(ready(paid_at), days));
+            _ => self.calendar.next_opening(self.ready_by(made.created_at).max(made.ready_by)),
+        }
+    }
+
+    /// When a promise that is ready then is due after the location's hours changed, by the same rule as
+    /// when it was made. No customer loses time: nothing is due earlier than before, and who would find
+    /// the location closed at the last moment has until it closes next.
+    pub fn times_anew(&self, made: &Reservation, ready_by: Timestamp) -> Times {
+        let Terms { calendar, policy, .. } = self;
+        let days = policy.collect_days(made.settlement);
+        let paid = made.paid_at.map(|at| calendar.collect_by(self.ready_by(at), days));
         let collect_by = paid.into_iter().fold(calendar.collect_by(ready_by, days), Ord::max);
         let expires_at = match made.expires_at {
             given if made.ttl_given => given,

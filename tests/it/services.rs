@@ -1,5 +1,6 @@
 //! The services as their users see them.
 
+mod closing;
 mod entries;
 mod exceptions;
 mod expiry;

@@ -162,6 +162,7 @@ fn network() -> Network {
         coordinates: None,
         pickup_enabled: true,
         live: Live::default(),
+        pickups_per_quarter_hour: 0,
         revision: 0,
     };
     let web = KnownChannel {

@@ -3,24 +3,24 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use jiff::civil::Date;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::{
     ambient,
     api::{
-        error::invalid,
+        error::{invalid, status, unknown},
         network::{NAME, identifier},
         proto::{self, OpeningException, OpeningHours, OpeningInterval, SetLocationStatusRequest},
         wire,
     },
-    ledger::network::Location,
+    ledger::network::{Closed, Left, Location},
     stock::{
         calendar::{
             EXCEPTIONS_MAX, INTERVALS_MAX, Interval, Opening, PREPARATION_DEFAULT, PREPARATION_MAX,
             is_day,
         },
         ids::Partition,
-        live::{Live, LocationStatus, UNTIL_MAX},
+        live::{Live, LocationStatus, PICKUPS_MAX, UNTIL_MAX},
         network::{is_name, is_on_earth},
         time::Timestamp,
     },
@@ -72,6 +72,11 @@ pub(super) fn location_in(sent: proto::Location) -> Result<Location, Status> {
     let Some(preparation) = preparation else {
         return Err(invalid("FIELD_INVALID", "location.preparation_time", "must be 0 to 7 days"));
     };
+    let pickups_per_quarter_hour = sent.pickups_per_quarter_hour;
+    if pickups_per_quarter_hour > PICKUPS_MAX {
+        let field = "location.pickups_per_quarter_hour";
+        return Err(invalid("FIELD_INVALID", field, "must be at most 10,000"));
+    }
     Ok(Location {
         location_id,
         name: sent.name,
@@ -81,24 +86,48 @@ pub(super) fn location_in(sent: proto::Location) -> Result<Location, Status> {
         partition: Partition(0),
         opening,
         preparation,
+        pickups_per_quarter_hour,
         live: Live::default(),
     })
+}
+
+/// What became of a location that was to be closed for good.
+pub(super) fn closed_out(closed: Closed, id: &str) -> Result<Location, Status> {
+    match closed {
+        Closed::Done(location) => Ok(*location),
+        Closed::Unknown => Err(unknown("location", "location_id", id)),
+        Closed::NotEmpty(Left { positions, promises }) => {
+            let metadata =
+                [("positions", &*positions.to_string()), ("promises", &*promises.to_string())];
+            let message = format!(
+                "{positions} positions have units and {promises} promises are open; move, sell or \
+                 write off the units, and end the promises"
+            );
+            Err(status(Code::FailedPrecondition, "LOCATION_NOT_EMPTY", message, &metadata))
+        }
+    }
+}
+
+/// Its status is of no account any more.
+pub(super) fn closed_for_good() -> Status {
+    let message = "the location was closed for good";
+    status(Code::FailedPrecondition, "LOCATION_CLOSED", message, &[])
 }
 
 /// A status that was sent, and until when.
 pub(super) fn status_in(
     sent: &SetLocationStatusRequest,
 ) -> Result<(LocationStatus, Option<Timestamp>), Status> {
-    let status = LocationStatus::of(sent.status);
-    let status = status.ok_or_else(|| invalid("FIELD_INVALID", "status", "must be stated"))?;
+    let stated = LocationStatus::of(sent.status);
+    let stated = stated.ok_or_else(|| invalid("FIELD_INVALID", "status", "must be stated"))?;
     let until = sent.until.map(wire::time_in);
     let now = ambient::now();
     let ahead = now..=now.saturating_add(UNTIL_MAX);
-    if until.is_some_and(|until| status == LocationStatus::Open || !ahead.contains(&until)) {
+    if until.is_some_and(|until| stated == LocationStatus::Open || !ahead.contains(&until)) {
         let rule = "must be up to 400 days ahead, and not set for OPEN";
         return Err(invalid("FIELD_INVALID", "until", rule));
     }
-    Ok((status, until))
+    Ok((stated, until))
 }
 
 impl From<Location> for proto::Location {
@@ -136,6 +165,8 @@ impl From<Location> for proto::Location {
             preparation_time: Some(wire::duration_out(location.preparation)),
             status: status as i32,
             status_until: lasting.map(wire::time_out),
+            pickups_per_quarter_hour: location.pickups_per_quarter_hour,
+            closed_at: location.live.closed_at.map(wire::time_out),
         }
     }
 }

@@ -13,17 +13,17 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use crate::api::proto::{
-    ApplySnapshotRequest, ApplySnapshotResponse, GetChannelPolicyRequest, GetChannelPolicyResponse,
-    GetChannelRequest, GetChannelResponse, GetItemRequest, GetItemResponse, GetLocationRequest,
-    GetLocationResponse, ListChannelPoliciesRequest, ListChannelPoliciesResponse,
-    ListChannelPolicyVersionsRequest, ListChannelPolicyVersionsResponse, ListChannelsRequest,
-    ListChannelsResponse, ListItemsRequest, ListItemsResponse, ListLocationsRequest,
-    ListLocationsResponse, Location, Movement, MovementError, MovementResult, MovementStatus,
-    PreviewChannelPolicyRequest, PreviewChannelPolicyResponse, PutChannelPolicyRequest,
-    PutChannelPolicyResponse, PutChannelRequest, PutChannelResponse, PutItemRequest,
-    PutItemResponse, PutLocationRequest, PutLocationResponse, RecordMovementsRequest,
-    RecordMovementsResponse, SetLocationStatusRequest, SetLocationStatusResponse,
-    SyncMovementsRequest, SyncMovementsResponse,
+    ApplySnapshotRequest, ApplySnapshotResponse, CloseLocationRequest, CloseLocationResponse,
+    GetChannelPolicyRequest, GetChannelPolicyResponse, GetChannelRequest, GetChannelResponse,
+    GetItemRequest, GetItemResponse, GetLocationRequest, GetLocationResponse,
+    ListChannelPoliciesRequest, ListChannelPoliciesResponse, ListChannelPolicyVersionsRequest,
+    ListChannelPolicyVersionsResponse, ListChannelsRequest, ListChannelsResponse, ListItemsRequest,
+    ListItemsResponse, ListLocationsRequest, ListLocationsResponse, Location, Movement,
+    MovementError, MovementResult, MovementStatus, PreviewChannelPolicyRequest,
+    PreviewChannelPolicyResponse, PutChannelPolicyRequest, PutChannelPolicyResponse,
+    PutChannelRequest, PutChannelResponse, PutItemRequest, PutItemResponse, PutLocationRequest,
+    PutLocationResponse, RecordMovementsRequest, RecordMovementsResponse, SetLocationStatusRequest,
+    SetLocationStatusResponse, SyncMovementsRequest, SyncMovementsResponse,
     movement_service_server::{MovementService, MovementServiceServer},
     network_service_server::{NetworkService, NetworkServiceServer},
 };
@@ -226,6 +226,13 @@ impl NetworkService for Fake {
         location
             .map(|location| Response::new(GetLocationResponse { location: Some(location) }))
             .ok_or_else(|| Status::not_found(""))
+    }
+
+    async fn close_location(
+        &self,
+        _: Request<CloseLocationRequest>,
+    ) -> Result<Response<CloseLocationResponse>, Status> {
+        Err(Status::unimplemented(""))
     }
 
     async fn set_location_status(

@@ -27,7 +27,7 @@ pub(crate) async fn register(
     feed: &Feed,
     patience: &Patience,
 ) -> Result<(), SendError> {
-    let locations = feed.locations.iter().cloned().map(Row::Location);
+    let locations = feed.locations.iter().cloned().map(Box::new).map(Row::Location);
     let channels = feed.channels.iter().cloned().map(Row::Channel);
     let items = feed.unstocked.iter().cloned().map(Row::Unstocked);
     let rows = locations.chain(channels).chain(items).enumerate();
@@ -39,7 +39,7 @@ pub(crate) async fn register(
 
 #[derive(Clone)]
 enum Row {
-    Location(Location),
+    Location(Box<Location>),
     Channel(String),
     Unstocked(String),
 }
@@ -58,7 +58,7 @@ async fn put(mut client: Client, row: Row, patience: &Patience) -> Result<(), Se
     let mut attempt = 0;
     loop {
         let answer = match row.clone() {
-            Row::Location(location) => put_location(&mut client, location).await,
+            Row::Location(location) => put_location(&mut client, *location).await,
             Row::Channel(channel_id) => put_channel(&mut client, channel_id).await,
             Row::Unstocked(sku) => put_unstocked(&mut client, sku).await,
         };

@@ -49,6 +49,8 @@ pub struct KnownLocation {
     pub pickup_enabled: bool,
     /// What its status says.
     pub live: Live,
+    /// Orders that it has ready within one quarter of an hour; 0: any number.
+    pub pickups_per_quarter_hour: u32,
     /// Of several readings of the row the newest counts.
     pub revision: i64,
 }
@@ -197,6 +199,7 @@ impl KnownLocation {
             coordinates: location.coordinates,
             pickup_enabled: location.pickup_enabled,
             live: location.live,
+            pickups_per_quarter_hour: location.pickups_per_quarter_hour,
             revision,
         }
     }
@@ -218,6 +221,7 @@ mod tests {
             partition: place.partition,
             opening: Opening::default(),
             preparation,
+            pickups_per_quarter_hour: 0,
             live: Live::default(),
         };
         KnownLocation::new(place, &location, revision)
@@ -258,6 +262,7 @@ mod tests {
             partition: Partition(0),
             opening: Opening::default(),
             preparation: 0,
+            pickups_per_quarter_hour: 0,
             live: Live::default(),
         };
         let place = location(0, 1).place;

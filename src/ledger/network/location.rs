@@ -34,6 +34,7 @@ pub struct Location {
     pub partition: Partition,
     pub opening: Opening,
     pub preparation: Micros,
+    pub pickups_per_quarter_hour: u32,
     pub live: Live,
 }
 
@@ -50,6 +51,7 @@ pub(in crate::ledger) struct LocationRow {
     opening_hours: Json<[Vec<Interval>; 7]>,
     opening_exceptions: Json<BTreeMap<Date, Vec<Interval>>>,
     preparation_us: i64,
+    pickups_per_quarter_hour: i32,
     live_status: i16,
     live_status_until: Option<At>,
     closed_from: Option<At>,
@@ -65,7 +67,8 @@ macro_rules! select_locations {
             LocationRow,
             r#"select location_no, location_id, name, time_zone, latitude, longitude,
                    pickup_enabled, partition, opening_hours as "opening_hours: _",
-                   opening_exceptions as "opening_exceptions: _", preparation_us, live_status,
+                   opening_exceptions as "opening_exceptions: _", preparation_us,
+                   pickups_per_quarter_hour, live_status,
                    live_status_until as "live_status_until: At", closed_from as "closed_from: At",
                    closed_until as "closed_until: At", closed_at as "closed_at: At", revision
                from location "# + $where,
@@ -189,8 +192,14 @@ impl LocationRow {
         }
     }
 
-    fn location(self) -> (Place, Location) {
-        let (place, live) = (place(self.partition, self.location_no), self.live());
+    /// Where its stock is.
+    pub fn place(&self) -> Place {
+        Place { partition: Partition(self.partition), location: LocationNo(self.location_no) }
+    }
+
+    /// As administrators see it, and where its stock is.
+    pub fn location(self) -> (Place, Location) {
+        let (place, live) = (self.place(), self.live());
         let (Json(week), Json(exceptions)) = (self.opening_hours, self.opening_exceptions);
         let location = Location {
             location_id: self.location_id,
@@ -201,6 +210,7 @@ impl LocationRow {
             partition: place.partition,
             opening: Opening { week, exceptions },
             preparation: self.preparation_us,
+            pickups_per_quarter_hour: self.pickups_per_quarter_hour.unsigned_abs(),
             live,
         };
         (place, location)
@@ -216,14 +226,16 @@ async fn put_location(
 ) -> Result<(), Fault> {
     sqlx::query!(
         "insert into location (location_id, name, time_zone, latitude, longitude, pickup_enabled,
-             partition, opening_hours, opening_exceptions, preparation_us, revision)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             partition, opening_hours, opening_exceptions, preparation_us, revision,
+             pickups_per_quarter_hour)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          on conflict (location_id) do update set
              name = excluded.name, time_zone = excluded.time_zone, latitude = excluded.latitude,
              longitude = excluded.longitude, pickup_enabled = excluded.pickup_enabled,
              opening_hours = excluded.opening_hours,
              opening_exceptions = excluded.opening_exceptions,
              preparation_us = excluded.preparation_us, revision = excluded.revision,
+             pickups_per_quarter_hour = excluded.pickups_per_quarter_hour,
              calendar_revision = case
                  when (location.time_zone, location.opening_hours, location.opening_exceptions)
                      is distinct from
@@ -240,13 +252,10 @@ async fn put_location(
         Json(&location.opening.exceptions) as _,
         location.preparation,
         revision,
+        location.pickups_per_quarter_hour.cast_signed(),
     )
     .execute(connection)
     .answered("put a location")
     .await?;
     Ok(())
-}
-
-fn place(partition: i16, location: i32) -> Place {
-    Place { partition: Partition(partition), location: LocationNo(location) }
 }

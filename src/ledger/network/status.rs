@@ -26,7 +26,8 @@ pub struct Pending {
 }
 
 impl Ledger {
-    /// Gives a location another status, from now on. `None`: there is no such location.
+    /// Gives a location another status, from now on; one that was closed for good stays as it is. `None`:
+    /// there is no such location.
     ///
     /// # Errors
     /// The database is away.
@@ -38,7 +39,11 @@ impl Ledger {
     ) -> Result<Option<Location>, Fault> {
         let (mut transaction, revision) = self.begin_put().await?;
         let row = LocationRow::in_transaction(&mut transaction, location_id).await?;
-        let Some(before) = row.map(|row| row.live()) else { return Ok(None) };
+        let Some(row) = row else { return Ok(None) };
+        let before = row.live();
+        if before.closed_at.is_some() {
+            return Ok(Some(row.location().1));
+        }
         let live = before.set(status, until, clock(&mut transaction).await?);
         // Before its end is known a closure says nothing of deadlines.
         let ends = live.closure.is_some_and(|closure| closure.until.is_some());

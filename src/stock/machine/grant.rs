@@ -44,7 +44,12 @@ impl<'a> Machine<'a> {
             self.has_positions(step.place, hold.lines.iter().map(|line| line.item))?;
         }
         let now = self.book.now;
-        let times = create.terms.times(now, create.settlement, create.ttl);
+        let ready_by = create.terms.ready_by(now);
+        let ready_by = match create.held_as {
+            Some(_) => ready_by,
+            None => self.slot(&create.terms, step.place, ready_by, None)?,
+        };
+        let times = create.terms.times_from(now, ready_by, create.settlement, create.ttl);
         if let Some(hold) = hold {
             self.consume_whole_hold(step, hold);
         }
@@ -247,7 +252,11 @@ impl<'a> Machine<'a> {
         if !before.state.is_open() {
             return Err(wrong_state(&before));
         }
-        let Times { ready_by, expires_at, answer_by } = terms.moved(&before);
+        let mut ready_by = terms.ready_by_anew(&before);
+        if ready_by != before.ready_by {
+            ready_by = self.slot(terms, before.id.place, ready_by, Some(before.at()))?;
+        }
+        let Times { expires_at, answer_by, .. } = terms.times_anew(&before, ready_by);
         let after = Reservation { ready_by, expires_at, answer_by, ..before.clone() };
         if after == before {
             return Ok(before);
@@ -286,7 +295,8 @@ impl<'a> Machine<'a> {
         terms.check_place(*to, self.book.now)?;
         let lines = self.grantable(*to, &left_of(&before, more), terms, false, |_| 0)?;
         let now = self.book.now;
-        let times = terms.times(now, before.settlement, None);
+        let ready_by = self.slot(terms, *to, terms.ready_by(now), None)?;
+        let times = terms.times_from(now, ready_by, before.settlement, None);
         let same_log = before.id.place.partition == to.partition;
         let ahead = if same_log { postings.len().max(1) as i64 } else { 0 };
         let no = self.next_seq(to.partition) + ahead;

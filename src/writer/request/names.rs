@@ -77,6 +77,7 @@ impl Writer {
             calendar: Arc::clone(&location.calendar),
             preparation: location.preparation,
             live: location.live,
+            pickups_per_quarter_hour: location.pickups_per_quarter_hour,
             secret: self.pickup_secret.clone(),
         }))
     }

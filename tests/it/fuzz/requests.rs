@@ -50,13 +50,14 @@ const WORDS: [&str; 22] = [
 type Again = fn(&[u8]) -> bool;
 
 /// Every request, decoded, encoded and decoded again.
-const REQUESTS: [(&str, Again); 46] = [
+const REQUESTS: [(&str, Again); 47] = [
     ("AmendReservation", again::<proto::AmendReservationRequest>),
     ("ApplySnapshot", again::<proto::ApplySnapshotRequest>),
     ("BatchCreateReservations", again::<proto::BatchCreateReservationsRequest>),
     ("BatchGetPositions", again::<proto::BatchGetPositionsRequest>),
     ("CancelReservation", again::<proto::CancelReservationRequest>),
     ("CheckAvailability", again::<proto::CheckAvailabilityRequest>),
+    ("CloseLocation", again::<proto::CloseLocationRequest>),
     ("CollectReservation", again::<proto::CollectReservationRequest>),
     ("ConfirmReservationPayment", again::<proto::ConfirmReservationPaymentRequest>),
     ("CreateReservation", again::<proto::CreateReservationRequest>),

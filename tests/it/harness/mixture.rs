@@ -279,6 +279,7 @@ async fn shops(ledger: &Ledger) -> [String; 4] {
             partition: Partition(0),
             opening: Opening::default(),
             preparation: 0,
+            pickups_per_quarter_hour: 0,
             live: Live::default(),
         };
         let Location { location_id, partition, .. } = ledger.put_location(location).await.unwrap();

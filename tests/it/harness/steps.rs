@@ -40,6 +40,7 @@ pub fn terms(policy: Policy) -> Arc<Terms> {
         calendar: Arc::new(Calendar::new(TimeZone::UTC, Opening::default())),
         preparation: 7_200 * SECOND,
         live: Live::default(),
+        pickups_per_quarter_hour: 0,
         secret: PickupSecret::new(b"secret"),
     })
 }

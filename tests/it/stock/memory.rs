@@ -115,6 +115,11 @@ impl Memory {
         for key in &needs.versions {
             book.versions.extend(self.versions.get(key).map(|found| (*key, found.clone())));
         }
+        for &place in &needs.pickups {
+            let there = self.reservations.values().filter(|made| made.id.place == place);
+            let open = there.filter(|made| made.state.is_open() && made.held_as.is_none());
+            book.pickups.insert(place, open.map(|made| (made.at(), made.ready_by)).collect());
+        }
         for &key in &needs.holds {
             book.holds.insert(key, self.hold(key));
         }

@@ -175,6 +175,7 @@ fn line(reservation: &Reservation) -> [i64; 4] {
     [line.quantity, line.picked, line.collected, line.shelved]
 }
 
+mod capacity;
 mod failures;
 mod holds;
 mod life;

@@ -56,6 +56,7 @@ pub fn terms(channel: Option<ChannelNo>) -> Arc<Terms> {
         calendar: Arc::new(Calendar::new(TimeZone::UTC, Opening::default())),
         preparation: 1_200 * SECOND,
         live: Live::default(),
+        pickups_per_quarter_hour: 0,
         secret: PickupSecret::new(b"secret"),
     })
 }

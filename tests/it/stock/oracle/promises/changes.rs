@@ -64,7 +64,8 @@ impl Oracle {
             Change::Cancel { by } => cancel(&mut after, *by, &step.reason),
             Change::Reschedule { .. } if !before.state.is_open() => Err(wrong_state(&before)),
             Change::Reschedule { terms } => {
-                let Times { ready_by, expires_at, answer_by } = terms.moved(&before);
+                let ready_by = terms.ready_by_anew(&before);
+                let Times { expires_at, answer_by, .. } = terms.times_anew(&before, ready_by);
                 let same = (before.ready_by, before.expires_at, before.answer_by);
                 if same == (ready_by, expires_at, answer_by) {
                     return Ok((before, Effect::Nothing));
