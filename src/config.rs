@@ -5,7 +5,7 @@ use std::{net::SocketAddr, num::NonZero, path::PathBuf, time::Duration};
 use crate::{
     availability::PREFIX,
     embedded::{self, Connections, EmbeddedError},
-    feed::deliver::{self, backoff::Backoff},
+    feed::deliver::{self, backoff::Backoff, stream::StreamOptions},
     ledger::Options,
     stock::{ids::is_identifier, snapshot::DropLimits, time::SECOND},
 };
@@ -142,6 +142,19 @@ pub struct EventConfig {
     /// Sends webhooks to private addresses and over plain HTTP too: for tests and development
     #[arg(long, env = "STOCKROOM_WEBHOOK_ALLOW_PRIVATE")]
     pub webhook_allow_private: bool,
+    /// Publishes all events to NATS JetStream too, as nats://user:password@host:port. Default: does not
+    #[arg(long, env = "STOCKROOM_NATS_URL", hide_env_values = true, value_name = "URL")]
+    pub nats_url: Option<String>,
+    /// What every subject begins with; type and location follow
+    #[arg(long, env = "STOCKROOM_NATS_SUBJECT_PREFIX", default_value = "stockroom")]
+    #[arg(value_name = "TEXT", value_parser = subject_prefix)]
+    pub nats_subject_prefix: String,
+    /// The stream of these subjects, which is created where there is none. Default: it is there already
+    #[arg(long, env = "STOCKROOM_NATS_STREAM", value_name = "NAME", value_parser = stream_name)]
+    pub nats_stream: Option<String>,
+    /// So many available units, and fewer, are low to the readers of NATS; 0: never
+    #[arg(long, env = "STOCKROOM_NATS_LOW_STOCK_UNITS", default_value_t = 0, value_name = "N")]
+    pub nats_low_stock_units: u32,
 }
 
 impl EventConfig {
@@ -156,6 +169,12 @@ impl EventConfig {
             },
             timeout: Duration::from_secs(self.event_timeout_seconds.into()),
             allow_private: self.webhook_allow_private,
+            stream: self.nats_url.clone().map(|url| StreamOptions {
+                url,
+                subject_prefix: self.nats_subject_prefix.clone(),
+                stream: self.nats_stream.clone(),
+                low_units: self.nats_low_stock_units.into(),
+            }),
             ..deliver::Options::default()
         }
     }
@@ -277,6 +296,16 @@ impl ServeConfig {
         }
         Ok(listen)
     }
+}
+
+fn subject_prefix(text: &str) -> Result<String, &'static str> {
+    let good = is_identifier(text) && text.split('.').all(|part| !part.is_empty());
+    good.then(|| text.to_owned()).ok_or("1 to 64 of A-Z a-z 0-9 . _ : / -, no empty part")
+}
+
+fn stream_name(text: &str) -> Result<String, &'static str> {
+    let good = is_identifier(text) && !text.contains(['.', '/']);
+    good.then(|| text.to_owned()).ok_or("1 to 64 of A-Z a-z 0-9 _ : -")
 }
 
 fn redis_prefix(text: &str) -> Result<String, &'static str> {

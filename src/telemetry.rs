@@ -50,6 +50,15 @@ pub const WATCHERS: &str = "stockroom_watchers";
 /// Watchers that were cut off, by `reason`.
 pub const WATCHERS_CUT: &str = "stockroom_watchers_cut_total";
 
+/// Entries that receivers were not told of yet, by `sink`.
+pub const EVENTS_BEHIND: &str = "stockroom_events_behind_entries";
+/// Seconds since the oldest of these was recorded, by `sink`.
+pub const EVENTS_AGE: &str = "stockroom_events_behind_seconds";
+/// Events that wait for another attempt, by `sink`.
+pub const EVENTS_WAITING: &str = "stockroom_events_waiting";
+/// Events that were given up and neither sent again nor dismissed, by `sink`.
+pub const DEAD_LETTERS: &str = "stockroom_dead_letters";
+
 /// Bounds of the buckets of batch sizes and times.
 const COMMANDS_BUCKETS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 const SECONDS_BUCKETS: [f64; 11] =
@@ -121,6 +130,10 @@ fn describe() {
     describe_counter!(SCRUB_DIFFERENCES, "Differences to the ledger put right in Redis");
     describe_counter!(REDIS_AHEAD, "Times that Redis knew more than the ledger");
     describe_counter!(EVENT_ATTEMPTS, "Attempts to send an event, by outcome");
+    describe_gauge!(EVENTS_BEHIND, "Entries that receivers were not told of yet");
+    describe_gauge!(EVENTS_AGE, Unit::Seconds, "Time since the oldest of these was recorded");
+    describe_gauge!(EVENTS_WAITING, "Events that wait for another attempt");
+    describe_gauge!(DEAD_LETTERS, "Events that were given up");
     describe_gauge!(CLOCK_IN_DOUBT, "1 while clocks disagree and nothing expires");
     describe_gauge!(WATCHERS, "Streams of availability that are open");
     describe_counter!(WATCHERS_CUT, "Streams of availability that were cut off, by reason");
@@ -186,6 +199,14 @@ pub fn clock_in_doubt(doubtful: bool) {
 /// Counts an attempt to send an event.
 pub fn event_sent(sink: &'static str, outcome: &'static str) {
     counter!(EVENT_ATTEMPTS, "sink" => sink, "outcome" => outcome).increment(1);
+}
+
+/// Says how far behind all receivers of a kind are.
+pub fn events_behind(sink: &'static str, behind: i64, behind_us: i64, waiting: i64, dead: i64) {
+    gauge!(EVENTS_BEHIND, "sink" => sink).set(behind as f64);
+    gauge!(EVENTS_AGE, "sink" => sink).set(behind_us as f64 / 1e6);
+    gauge!(EVENTS_WAITING, "sink" => sink).set(waiting as f64);
+    gauge!(DEAD_LETTERS, "sink" => sink).set(dead as f64);
 }
 
 /// Counts a batch that must be executed again.

@@ -2,7 +2,7 @@
 //!
 //! The entries of the ledger are the outbox. [`subscription`] reads them behind a cursor and makes the
 //! events that somebody wants to be told; [`queue`] says which of them may be sent, in order per
-//! position; [`webhook`] sends them; a courier for each receiver and partition does what these
+//! position; [`webhook`] and [`stream`] send them; a courier for each receiver and partition does what these
 //! say. Of several servers one holds each cursor, by a lease. Whatever dies where, everything behind the
 //! cursor is sent again under the same ids.
 
@@ -12,10 +12,11 @@ mod courier;
 pub mod envelope;
 pub mod queue;
 pub mod signature;
+pub mod stream;
 pub mod subscription;
 pub mod webhook;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rustc_hash::FxHashMap;
 use tokio::{
@@ -29,24 +30,31 @@ use crate::{
     feed::deliver::{
         backoff::Backoff,
         courier::{Courier, LEASE, Orders},
+        stream::{Stream, StreamOptions},
         subscription::Subscription,
         webhook::{Answer, Post},
     },
     ledger::{
         Ledger,
         fault::Fault,
-        outbox::{Cursor, Failure, Undelivered},
+        outbox::{Cursor, Failure, Progress, STREAM, Undelivered},
         webhook::{WEBHOOKS_MAX, Webhook},
     },
     stock::ids::{Partition, Seq},
+    telemetry,
 };
 
 /// How often webhooks are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often leases are renewed: twice at least before they end.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// How often it is said how far behind everybody is.
+const MEASURE_EVERY: Duration = Duration::from_secs(10);
 /// How often the heads are looked at while somebody is to be told.
 const HEADS_EVERY: Duration = Duration::from_millis(50);
+
+/// What is under way when it ends is given this time.
+const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// How events are sent.
 #[derive(Clone, Debug)]
@@ -61,8 +69,12 @@ pub struct Options {
     pub sending_max: usize,
     /// Events of all of them under way at once.
     pub sending_all_max: usize,
+    /// How often transfers that became overdue are looked for.
+    pub overdue_every: Duration,
     /// Calls private addresses too, and over plain HTTP.
     pub allow_private: bool,
+    /// Where events are published besides.
+    pub stream: Option<StreamOptions>,
 }
 
 impl Default for Options {
@@ -73,7 +85,9 @@ impl Default for Options {
             timeout: Duration::from_secs(10),
             sending_max: 8,
             sending_all_max: 64,
+            overdue_every: Duration::from_secs(5),
             allow_private: false,
+            stream: None,
         }
     }
 }
@@ -82,6 +96,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Delivery {
     task: JoinHandle<()>,
+    stop: watch::Sender<bool>,
     ledger: Ledger,
     owner: u128,
 }
@@ -90,6 +105,7 @@ pub struct Delivery {
 #[derive(Clone, Debug)]
 pub(crate) enum Sender {
     Webhook { post: Post, webhook: Arc<Webhook>, room: Arc<Semaphore> },
+    Stream(Stream),
 }
 
 impl Delivery {
@@ -99,24 +115,33 @@ impl Delivery {
     /// There are no certificates to trust.
     pub fn start(ledger: Ledger, options: Options) -> Result<Delivery, reqwest::Error> {
         let post = Post::new(options.timeout, options.allow_private)?;
+        let stream = options.stream.clone();
+        let stream = stream.map(|stream| Stream::new(stream, options.timeout));
         let owner = ambient::random();
+        let (stop, stopping) = watch::channel(false);
         let manager = Manager {
             ledger: ledger.clone(),
             room: Arc::new(Semaphore::new(options.sending_all_max)),
             options: Arc::new(options),
             post,
+            stream,
+            stream_begun: false,
             owner,
+            stopping,
+            measured: None,
             couriers: FxHashMap::default(),
             tasks: JoinSet::new(),
             heads: FxHashMap::default(),
         };
-        Ok(Delivery { task: tokio::spawn(manager.run()), ledger, owner })
+        Ok(Delivery { task: tokio::spawn(manager.run()), stop, ledger, owner })
     }
 
-    /// Ends, and lets other servers go on at once.
-    pub async fn stop(self) {
-        self.task.abort();
-        let _ = self.task.await;
+    /// Ends after what is under way, and lets other servers go on at once.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(STOP_MAX, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
         let released = async {
             for &partition in self.ledger.partitions().await? {
                 self.ledger.release_cursors(partition, self.owner, &[]).await?;
@@ -139,18 +164,22 @@ impl Sender {
                 };
                 post.post(webhook, &event.event_id, &event.body).await
             }
+            Sender::Stream(stream) => stream.publish(event).await,
         }
     }
 
     async fn disable(&self, ledger: &Ledger, reason: &str) -> Result<(), Fault> {
         match self {
             Sender::Webhook { webhook, .. } => ledger.disable_webhook(webhook, reason).await,
+            // It never asks for that.
+            Sender::Stream(_) => Ok(()),
         }
     }
 
     fn kind(&self) -> &'static str {
         match self {
             Sender::Webhook { .. } => "webhook",
+            Sender::Stream(_) => "nats",
         }
     }
 }
@@ -160,8 +189,13 @@ struct Manager {
     ledger: Ledger,
     options: Arc<Options>,
     post: Post,
+    stream: Option<Stream>,
+    /// Whether it has its cursors.
+    stream_begun: bool,
     room: Arc<Semaphore>,
     owner: u128,
+    stopping: watch::Receiver<bool>,
+    measured: Option<Instant>,
     couriers: FxHashMap<(i32, Partition), Hired>,
     tasks: JoinSet<()>,
     heads: FxHashMap<Partition, watch::Sender<Seq>>,
@@ -201,6 +235,7 @@ impl Manager {
                         renewed = Some(Instant::now());
                         sinks = now;
                         self.renew(&sinks).await?;
+                        self.measure(&sinks).await?;
                     }
                 }
                 self.look_at_heads().await
@@ -214,11 +249,17 @@ impl Manager {
             away = passed.is_err();
             while self.tasks.try_join_next().is_some() {}
             let idle = self.couriers.is_empty();
-            tokio::time::sleep(if idle || away { LOOK_EVERY / 4 } else { HEADS_EVERY }).await;
+            let pause = if idle || away { LOOK_EVERY / 4 } else { HEADS_EVERY };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                // Also where nobody could say any more that it ends.
+                _ = self.stopping.changed() => break,
+            }
         }
+        while self.tasks.join_next().await.is_some() {}
     }
 
-    async fn sinks(&self) -> Result<FxHashMap<i32, Sink>, Fault> {
+    async fn sinks(&mut self) -> Result<FxHashMap<i32, Sink>, Fault> {
         let webhooks = self.ledger.webhooks("", WEBHOOKS_MAX).await?;
         let enabled = webhooks.into_iter().filter(|webhook| webhook.enabled);
         let sink = |webhook: Webhook| {
@@ -228,7 +269,42 @@ impl Manager {
             let sender = Sender::Webhook { post, webhook: Arc::new(webhook), room };
             (no, Sink { revision, sender, subscription })
         };
-        Ok(enabled.map(sink).collect())
+        let mut sinks: FxHashMap<_, _> = enabled.map(sink).collect();
+        if let Some(stream) = &self.stream {
+            if !self.stream_begun {
+                self.ledger.begin_stream().await?;
+                self.stream_begun = true;
+            }
+            let subscription =
+                Subscription { sink: STREAM, low_units: stream.low_units(), ..Default::default() };
+            let (sender, subscription) = (Sender::Stream(stream.clone()), Arc::new(subscription));
+            sinks.insert(STREAM, Sink { revision: 0, sender, subscription });
+        }
+        Ok(sinks)
+    }
+
+    /// Says how far behind those are who are told by this server.
+    async fn measure(&mut self, sinks: &FxHashMap<i32, Sink>) -> Result<(), Fault> {
+        if self.measured.is_some_and(|at| at.elapsed() < MEASURE_EVERY) {
+            return Ok(());
+        }
+        self.measured = Some(Instant::now());
+        let mut kinds: BTreeMap<&'static str, Progress> = BTreeMap::new();
+        for (&no, sink) in sinks {
+            if !self.couriers.keys().any(|(told, _)| *told == no) {
+                continue;
+            }
+            let Some(one) = self.ledger.event_progress(no).await? else { continue };
+            let all = kinds.entry(sink.sender.kind()).or_default();
+            all.behind += one.behind;
+            all.behind_for = all.behind_for.max(one.behind_for);
+            all.waiting += one.waiting;
+            all.dead += one.dead;
+        }
+        for (kind, all) in kinds {
+            telemetry::events_behind(kind, all.behind, all.behind_for, all.waiting, all.dead);
+        }
+        Ok(())
     }
 
     /// Claims what nobody holds, and has a courier for each cursor that is ours and for no other.
@@ -283,7 +359,11 @@ impl Manager {
             subscription: Arc::clone(&sink.subscription),
             partition: at.1,
             owner: self.owner,
-            orders: Orders { head: head.subscribe(), replays: replayed },
+            orders: Orders {
+                head: head.subscribe(),
+                replays: replayed,
+                stop: self.stopping.clone(),
+            },
         };
         let handle = self.tasks.spawn(courier.run());
         self.couriers.insert(at, Hired { revision: sink.revision, replays, handle });

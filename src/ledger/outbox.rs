@@ -4,6 +4,7 @@
 //! read here, decided on elsewhere, and sent while no transaction is open.
 
 mod dead;
+mod overdue;
 mod settle;
 
 use rustc_hash::FxHashMap;
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 pub use self::{
     dead::{DeadLetter, Progress},
+    overdue::Overdue,
     settle::{Attempt, Failure, Settled, Undelivered},
 };
 use crate::{

@@ -144,7 +144,9 @@ impl Draft {
             ("original", original_fits),
             (
                 "expected_at",
-                self.expected_at.is_none_or(|at| kind == Kind::Expect && at.is_storable()),
+                self.expected_at.is_none_or(|at| {
+                    matches!(kind, Kind::Expect | Kind::TransferShip) && at.is_storable()
+                }),
             ),
             ("group", empty_or(&self.group, is_key)),
         ];

@@ -3,6 +3,7 @@
 
 mod calendar;
 mod distance;
+mod events;
 mod examples;
 pub mod invariants;
 mod live;

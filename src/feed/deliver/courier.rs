@@ -1,6 +1,6 @@
 //! Brings the events of one partition to one receiver, for as long as this server holds the cursor.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -22,8 +22,10 @@ use crate::{
         outbox::{Cursor, Failure, Settled, Undelivered},
     },
     stock::{
+        entry::Entry,
+        event::EventType,
         ids::{Partition, Seq},
-        time::{Micros, Timestamp},
+        time::{Micros, SECOND, Timestamp},
     },
     telemetry,
 };
@@ -33,6 +35,10 @@ const ENTRIES_MAX: i64 = 1_000;
 /// How often the cursor moves where nothing else is written. What was delivered since is delivered again
 /// after a crash.
 const SETTLE_EVERY: Duration = Duration::from_millis(500);
+/// What was recorded so shortly before it became overdue may not be seen at once, as it was not committed.
+const OVERLAP: Micros = 10 * SECOND;
+/// Overdue transfers of one look.
+const OVERDUE_MAX: i64 = 100;
 /// It looks for itself after this time, whatever it is told.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -43,6 +49,8 @@ pub(super) struct Orders {
     pub head: watch::Receiver<Seq>,
     /// Grows when dead letters are to be sent again.
     pub replays: watch::Receiver<i64>,
+    /// True once nothing new is to be begun.
+    pub stop: watch::Receiver<bool>,
 }
 
 /// One receiver, one partition.
@@ -69,6 +77,27 @@ struct Work {
     failed: Option<(Failure, Timestamp)>,
     settled_at: Instant,
     attempts: JoinSet<(Order, Answer)>,
+    overdue: Overdue,
+}
+
+/// Transfers that are overdue.
+struct Overdue {
+    looked_at: Option<Instant>,
+    /// Up to here all were found.
+    until: Timestamp,
+    /// Where the search stands.
+    place: (Timestamp, Seq),
+    /// What this search found.
+    found: BTreeSet<Order>,
+    /// What the search before found, which this one overlaps, and what is still open of earlier ones.
+    known: BTreeSet<Order>,
+}
+
+impl Orders {
+    /// Also where nobody could say so any more.
+    fn stops(&self) -> bool {
+        *self.stop.borrow() || self.stop.has_changed().is_err()
+    }
 }
 
 impl Courier {
@@ -96,12 +125,23 @@ impl Courier {
             failed: None,
             settled_at: Instant::now(),
             attempts: JoinSet::new(),
+            overdue: Overdue {
+                looked_at: None,
+                until: cursor.told_until,
+                place: (cursor.told_until.saturating_add(-OVERLAP), 0),
+                found: BTreeSet::new(),
+                known: BTreeSet::new(),
+            },
         };
         self.load_waiting(&mut work).await?;
         loop {
+            if self.orders.stops() {
+                return self.end(&mut work).await;
+            }
             if !self.read_more(&mut work).await? {
                 return Ok(());
             }
+            self.look_for_overdue(&mut work).await?;
             while let Some(event) = work.queue.next(ambient::now()) {
                 work.attempts.spawn(attempt(self.sender.clone(), event));
             }
@@ -114,6 +154,17 @@ impl Courier {
                 return Ok(());
             }
         }
+    }
+
+    /// Takes what becomes of everything under way, so that nobody sends it again.
+    async fn end(&self, work: &mut Work) -> Result<(), Fault> {
+        while let Some(done) = work.attempts.join_next().await {
+            if !self.ended(work, done).await? {
+                return Ok(());
+            }
+        }
+        let _ = self.settle(work).await?;
+        Ok(())
     }
 
     /// What was kept; after dead letters are sent again, also these.
@@ -145,6 +196,32 @@ impl Courier {
         Ok(true)
     }
 
+    /// Transfers become overdue by themselves.
+    async fn look_for_overdue(&self, work: &mut Work) -> Result<(), Fault> {
+        let every = self.options.overdue_every;
+        let due = work.overdue.looked_at.is_none_or(|at| at.elapsed() >= every);
+        if !due || !self.subscription.wants(EventType::TransferOverdue) || !work.queue.has_room() {
+            return Ok(());
+        }
+        let place = work.overdue.place;
+        let mut found = self.ledger.overdue(self.partition, place, OVERDUE_MAX).await?;
+        let order = |entry: &Entry<'_>| (entry.seq, EventType::TransferOverdue);
+        work.overdue.found.extend(found.shipments.iter().map(|(entry, ..)| order(entry)));
+        found.shipments.retain(|(entry, ..)| !work.overdue.known.contains(&order(entry)));
+        let (ledger, source) = (&self.ledger, &*self.options.source);
+        work.queue.remember(self.subscription.overdue(ledger, source, &found).await?);
+        if let Some(behind) = found.more_behind {
+            work.overdue.place = behind;
+            return Ok(());
+        }
+        work.overdue.looked_at = Some(Instant::now());
+        work.overdue.until = found.until;
+        work.overdue.place = (found.until.saturating_add(-OVERLAP), 0);
+        work.overdue.known.retain(|order| work.queue.is_open(order));
+        work.overdue.known.append(&mut work.overdue.found);
+        Ok(())
+    }
+
     /// Waits for something to do. False: the receiver wants no more.
     async fn wait(&mut self, work: &mut Work) -> Result<bool, Fault> {
         let more = work.queue.has_room() && *self.orders.head.borrow() > work.read;
@@ -155,11 +232,13 @@ impl Courier {
         let due = due.map(|due| Duration::from_micros(due.max(0).unsigned_abs()));
         let unsettled = work.queue.cursor() > work.cursor.seq;
         let settle = unsettled.then_some(SETTLE_EVERY.saturating_sub(work.settled_at.elapsed()));
-        let wait = due.into_iter().chain(settle).min().unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
+        let wait = due.into_iter().chain(settle).min().unwrap_or(LOOK_EVERY);
+        let wait = wait.min(self.options.overdue_every);
         tokio::select! {
             biased;
             Some(done) = work.attempts.join_next() => return self.ended(work, done).await,
             _ = self.orders.replays.changed() => self.load_waiting(work).await?,
+            _ = self.orders.stop.changed() => {}
             _ = self.orders.head.changed() => {}
             () = tokio::time::sleep(wait) => {
                 if work.queue.kept() == 0 {
@@ -222,6 +301,9 @@ impl Courier {
                     kept.push(order);
                 }
                 Note::Tried((seq, event_type), attempt) => {
+                    if attempt.next_at.is_none() {
+                        kept.push((seq, event_type));
+                    }
                     settled.tried.push((seq, event_type, attempt));
                 }
                 Note::Delivered(order) => settled.delivered.push(order),
@@ -230,11 +312,15 @@ impl Courier {
         // What is kept in the same transaction no longer holds the cursor up.
         work.queue.was_kept(&kept);
         settled.seq = work.queue.cursor();
+        let overdue = work.overdue.known.iter().chain(&work.overdue.found);
+        let told = !overdue.into_iter().any(|order| work.queue.is_open(order));
+        settled.told_until = Some(work.overdue.until).filter(|_| told);
         let (owner, partition) = ((self.owner, work.epoch), self.partition);
         if !self.ledger.settle_events(partition, &work.cursor, owner, &settled).await? {
             return Ok(false);
         }
         work.cursor.seq = settled.seq;
+        work.cursor.told_until = settled.told_until.unwrap_or(work.cursor.told_until);
         work.settled_at = Instant::now();
         Ok(true)
     }
@@ -253,4 +339,4 @@ async fn attempt(sender: Sender, event: Undelivered) -> (Order, Answer) {
 }
 
 /// How long a lease lasts, and how often it is renewed.
-pub(super) const LEASE: Micros = 6_000_000;
+pub(super) const LEASE: Micros = 6 * SECOND;

@@ -47,6 +47,8 @@ pub struct Told<'t> {
     pub skus: &'t FxHashMap<ItemNo, String>,
     /// Of a shortfall, whom it hits and by how many units, newest first.
     pub unserved: &'t [(Reservation, i64)],
+    /// Of a transfer, units that are still on their way.
+    pub open: i64,
 }
 
 /// The same for the same entry and reader, whoever sends it and however often; another one where the
@@ -126,7 +128,7 @@ impl Told<'_> {
                 "hold_id": or_null(&self.entry.hold_id),
             }),
             EventType::Recall => json!({ "quantity": self.entry.quantity }),
-            EventType::TransferOverdue => json!({}),
+            EventType::TransferOverdue => self.transfer(),
             _ => self.reservation(),
         };
         if let Value::Object(more) = more {
@@ -196,6 +198,16 @@ impl Told<'_> {
             "sellable": self.entry.sellable_after,
             "count_seq": self.entry.refers_to,
             "cause": self.about(self.cause),
+        })
+    }
+
+    fn transfer(&self) -> Value {
+        let from = self.entry.counter.map(|counter| counter.place.location.0);
+        json!({
+            "from_location_id": from.map(|number| name(&self.names.locations, number)),
+            "quantity": self.entry.quantity,
+            "in_transit": self.open,
+            "expected_at": self.entry.expected_at.map(text),
         })
     }
 

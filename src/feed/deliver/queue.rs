@@ -37,6 +37,9 @@ pub struct Bounds {
 /// How often the wait between trials of new events doubles.
 const TRIALS_DOUBLED_MAX: u32 = 6;
 
+/// When events are due that only wait for others.
+const AT_ONCE: Timestamp = Timestamp(0);
+
 /// What becomes of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -93,6 +96,10 @@ pub struct Queue {
     ends: BTreeSet<Seq>,
     cursor: Seq,
     sending: usize,
+    /// Of these, not kept yet: each may have to be.
+    fresh: usize,
+    /// Kept, or to be kept.
+    stored: usize,
     failures: u32,
     trial_at: Timestamp,
 }
@@ -114,6 +121,8 @@ impl Queue {
             ends: BTreeSet::new(),
             cursor,
             sending: 0,
+            fresh: 0,
+            stored: 0,
             failures: 0,
             trial_at: Timestamp::MIN,
         }
@@ -144,14 +153,24 @@ impl Queue {
         self.cursor
     }
 
-    /// Takes events that were read, up to an end of what belongs together.
-    pub fn read(&mut self, events: Vec<Undelivered>, end: Seq) {
+    /// Whether an event is neither delivered nor kept.
+    pub fn is_open(&self, order: &Order) -> bool {
+        self.open.contains(order)
+    }
+
+    /// Takes events of what was read before.
+    pub fn remember(&mut self, events: Vec<Undelivered>) {
         for event in events {
             let order = (event.seq, event.event_type);
             if self.add(event, Stage::Fresh) {
                 self.open.insert(order);
             }
         }
+    }
+
+    /// Takes events that were read, up to an end of what belongs together.
+    pub fn read(&mut self, events: Vec<Undelivered>, end: Seq) {
+        self.remember(events);
         self.ends.insert(end);
     }
 
@@ -170,6 +189,7 @@ impl Queue {
         for line in lines(&event) {
             self.lines.entry(line).or_default().insert(order);
         }
+        self.stored += usize::from(stage == Stage::Kept);
         self.slots.insert(order, Slot { event, stage, sending: false });
         true
     }
@@ -180,12 +200,13 @@ impl Queue {
             return None;
         }
         let careful = self.failures >= self.bounds.failures_max;
-        let trial = !careful || now >= self.trial_at;
+        let trial = self.has_store() && (!careful || now >= self.trial_at);
         let order =
             *self.slots.iter().find(|(order, slot)| self.may_go(order, slot, now, trial))?.0;
         let slot = self.slots.get_mut(&order)?;
         slot.sending = true;
         self.sending += 1;
+        self.fresh += usize::from(slot.stage == Stage::Fresh);
         if careful && slot.stage == Stage::Fresh {
             // One trial at a time: what becomes of it says when the next one is.
             self.trial_at = Timestamp(i64::MAX);
@@ -202,6 +223,11 @@ impl Queue {
         due && !slot.sending && self.is_first(order, &slot.event)
     }
 
+    /// Whether one more could be kept if it fails.
+    fn has_store(&self) -> bool {
+        self.stored + self.fresh < self.bounds.kept_max
+    }
+
     fn is_first(&self, order: &Order, event: &Undelivered) -> bool {
         let first = |line| self.lines.get(&line).and_then(BTreeSet::first);
         lines(event).all(|line| first(line) == Some(order))
@@ -215,7 +241,8 @@ impl Queue {
             }
             _ => None,
         });
-        let careful = self.failures >= self.bounds.failures_max && !self.open.is_empty();
+        let careful =
+            self.failures >= self.bounds.failures_max && !self.open.is_empty() && self.has_store();
         due.chain(careful.then_some(self.trial_at)).min()
     }
 
@@ -224,6 +251,7 @@ impl Queue {
         let slot = self.slots.get_mut(&order)?;
         slot.sending = false;
         self.sending -= 1;
+        self.fresh -= usize::from(slot.stage == Stage::Fresh);
         let (failure, wait) = match outcome {
             Outcome::Delivered => {
                 self.failures = 0;
@@ -246,17 +274,19 @@ impl Queue {
             let wait = wait.unwrap_or(0).saturating_mul(1 << more);
             self.trial_at = now.saturating_add(wait);
             slot.stage = Stage::Keeping;
+            self.stored += 1;
             return Some(Note::Keep(order));
         }
         if attempt.next_at.is_none() {
-            self.drop_slot(order);
+            // What comes behind it goes only once it is written that this one never will.
+            slot.stage = Stage::Keeping;
         }
         Some(Note::Tried(order, attempt))
     }
 
     /// Events that wait behind a kept one of their line, and must be kept too, as far as there is room.
     pub fn behind_kept(&mut self) -> Vec<Order> {
-        let room = self.bounds.kept_max.saturating_sub(self.kept());
+        let room = self.bounds.kept_max.saturating_sub(self.stored + self.fresh);
         let stuck = self.open.iter().filter(|order| {
             let Some(slot) = self.slots.get(order) else { return false };
             let waits = slot.stage == Stage::Fresh && !slot.sending;
@@ -266,7 +296,8 @@ impl Queue {
         for order in &stuck {
             if let Some(slot) = self.slots.get_mut(order) {
                 slot.stage = Stage::Keeping;
-                slot.event.attempt.next_at = Some(Timestamp::Y2000);
+                slot.event.attempt.next_at = Some(AT_ONCE);
+                self.stored += 1;
             }
         }
         stuck
@@ -282,7 +313,7 @@ impl Queue {
         self.slots.get(&order).map(|slot| &slot.event)
     }
 
-    /// These events are in the database now.
+    /// These events are in the database now, or are given up there.
     pub fn was_kept(&mut self, orders: &[Order]) {
         for order in orders {
             self.open.remove(order);
@@ -297,6 +328,7 @@ impl Queue {
     fn drop_slot(&mut self, order: Order) {
         self.open.remove(&order);
         let Some(slot) = self.slots.remove(&order) else { return };
+        self.stored -= usize::from(slot.stage != Stage::Fresh);
         for line in lines(&slot.event) {
             if let Some(orders) = self.lines.get_mut(&line) {
                 orders.remove(&order);

@@ -9,14 +9,14 @@ use crate::{
     ledger::{
         Ledger,
         fault::Fault,
-        outbox::{Attempt, Behind, StepRead, Undelivered},
+        outbox::{Attempt, Behind, Overdue, StepRead, Undelivered},
         queries::Names,
         reservation::PromiseOrder,
         webhook::Webhook,
     },
     stock::{
         entry::Entry,
-        event::{Event, EventType, Threshold, belonging, events, stepped},
+        event::{Event, EventType, Stock, Threshold, belonging, events, stepped},
         ids::{ItemNo, Partition, Seq},
         policy::unserved,
         reservation::{Reservation, State},
@@ -125,11 +125,55 @@ impl Subscription {
                 step: steps.get(&entry.seq),
                 skus: &skus,
                 unserved: &unserved,
+                open: 0,
             };
             made.entry(*from).or_default().push(undelivered(&told));
         }
         let run = |(from, _, end)| (made.remove(&from).unwrap_or_default(), end);
         Ok(spans.into_iter().map(run).collect())
+    }
+
+    /// The events of shipments that became overdue.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn overdue(
+        &self,
+        ledger: &Ledger,
+        source: &str,
+        overdue: &Overdue,
+    ) -> Result<Vec<Undelivered>, Fault> {
+        if overdue.shipments.is_empty() {
+            return Ok(Vec::new());
+        }
+        let entries: Vec<_> = overdue.shipments.iter().map(|(entry, ..)| entry.clone()).collect();
+        let names = ledger.names(&entries).await?;
+        let (reader, skus) = (Reader::default(), FxHashMap::default());
+        let told = overdue.shipments.iter().filter(|(entry, ..)| self.wants_place(entry, &names));
+        let made = told.map(|(entry, checksum, open)| {
+            let stock = Stock { sellable: entry.sellable_after, reserved: entry.reserved_after };
+            let event = Event {
+                event_type: EventType::TransferOverdue,
+                index: 0,
+                before: stock,
+                after: stock,
+                state_before: None,
+            };
+            undelivered(&Told {
+                source,
+                event: &event,
+                entry,
+                checksum: *checksum,
+                names: &names,
+                reader: &reader,
+                cause: entry,
+                step: None,
+                skus: &skus,
+                unserved: &[],
+                open: *open,
+            })
+        });
+        Ok(made.collect())
     }
 
     async fn reader(&self, ledger: &Ledger) -> Result<Reader, Fault> {

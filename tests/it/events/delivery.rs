@@ -1,6 +1,9 @@
 //! From an entry to a receiver.
 
-use stockroom::api::proto::EventType;
+use stockroom::{
+    api::proto::EventType,
+    feed::deliver::signature::{secret_of, signatures, text_of},
+};
 
 use crate::harness::{
     movements::{receipt, sale},
@@ -39,4 +42,14 @@ async fn what_is_sold_out_is_told_and_signed() {
         (server.progress("shop").await.entries_behind == 0).then_some(())
     })
     .await;
+}
+
+#[test]
+fn a_signature_is_the_one_of_the_specification() {
+    let secret = secret_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let (id, body) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", r#"{"test": 2432232314}"#);
+    let signature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+    assert_eq!(signatures([&secret], id, 1_614_265_330, body), signature);
+    assert_eq!(signatures([&secret, &secret], id, 1_614_265_330, body), [signature; 2].join(" "));
+    assert_eq!(text_of(&secret), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
 }
