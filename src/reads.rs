@@ -17,8 +17,9 @@ use crate::{
     stock::{
         channel_policy::{Policy, Shown},
         hold::HoldId,
-        ids::{Partition, PositionKey, Seq},
+        ids::{ChannelNo, Partition, PositionKey, Seq},
         position::Position,
+        quota::Fences,
         time::{Micros, Timestamp},
     },
 };
@@ -38,6 +39,8 @@ pub struct Reads {
 pub struct Question<'q> {
     /// Which positions.
     pub keys: &'q [PositionKey],
+    /// Who asks: the quotas of other channels are kept from it; none: those of all.
+    pub channel: Option<ChannelNo>,
     /// A hold that does not count.
     pub own: Option<HoldId>,
     /// What the caller has seen: an epoch, and the least sequence number of each partition.
@@ -66,6 +69,8 @@ pub struct Stock {
     pub reserved: i64,
     /// Promised by live holds.
     pub held: i64,
+    /// What quotas do to the channel that asks.
+    pub fences: Fences,
     /// The entry that this rests on; 0: the ledger never heard of it.
     pub seq: Seq,
 }
@@ -74,8 +79,9 @@ impl Stock {
     /// What may still be promised of it through a channel, `own` units of its owner's not counting.
     pub fn available(&self, key: PositionKey, own: i64, policy: &Policy) -> i64 {
         // What is its owner's may be younger than the row.
-        let reserved = self.reserved - own.min(self.reserved);
-        policy.available(key, self.sellable, reserved, self.held)
+        let own = own.min(self.reserved);
+        let free = policy.available(key, self.sellable, self.reserved - own, self.held);
+        self.fences.leave(free, own)
     }
 
     /// What the channel is told of it.
@@ -95,11 +101,55 @@ impl Reads {
         &self.availability
     }
 
-    /// Reads positions, in one round trip as long as Redis can say all of it.
+    /// Reads positions, in one round trip as long as Redis can say all of it: those with quotas the
+    /// ledger is asked about.
     ///
     /// # Errors
     /// Neither store can say anything.
     pub async fn stock(&self, question: Question<'_>) -> Result<Answer, Fault> {
+        let mut answer = self.without_quotas(question).await?;
+        for keys in self.with_quotas(question.keys.iter()).chunks(KEYS_MAX) {
+            let Ok(book) = self.ledger.positions_with_quotas(keys).await else {
+                answer.degraded = true;
+                break;
+            };
+            for (key, stock) in question.keys.iter().zip(&mut answer.stock) {
+                let Some(quotas) = book.quotas.get(key) else { continue };
+                let fences = Fences::of(question.channel, quotas, book.now);
+                *stock = Stock { fences, ..Stock::of(book.positions.get(key), stock.held) };
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Says of rows that were followed what quotas do to a channel now: as they changed with the rows, or
+    /// a moment later, when another row is on its way.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn fence(
+        &self,
+        channel: Option<ChannelNo>,
+        rows: &mut [(PositionKey, Stock)],
+    ) -> Result<(), Fault> {
+        for keys in self.with_quotas(rows.iter().map(|(key, _)| key)).chunks(KEYS_MAX) {
+            let book = self.ledger.positions_with_quotas(keys).await?;
+            for (key, stock) in &mut *rows {
+                if let Some(quotas) = book.quotas.get(key) {
+                    stock.fences = Fences::of(channel, quotas, book.now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of some positions that have quotas, as far as this server knows.
+    fn with_quotas<'k>(&self, keys: impl Iterator<Item = &'k PositionKey>) -> Vec<PositionKey> {
+        let known = self.ledger.directory().known();
+        keys.copied().filter(|key| known.has_quotas(*key)).collect()
+    }
+
+    async fn without_quotas(&self, question: Question<'_>) -> Result<Answer, Fault> {
         let now = ambient::now();
         let Ok(reading) = self.availability.read(question.keys, question.own).await else {
             let positions = self.positions(question.keys.iter().copied()).await?;
@@ -130,6 +180,7 @@ impl Reads {
                     sellable: row.sellable,
                     reserved: row.reserved,
                     held: projected.held,
+                    fences: Fences::default(),
                     seq: row.seq,
                 }),
             });
@@ -188,6 +239,7 @@ impl Stock {
             sellable: position.sellable,
             reserved: position.reserved,
             held,
+            fences: Fences::default(),
             seq: position.seq,
         })
     }

@@ -25,6 +25,7 @@ pub mod network;
 pub mod pickup;
 pub mod policy;
 pub mod position;
+pub mod quota;
 pub mod refusal;
 pub mod reservation;
 pub mod snapshot;

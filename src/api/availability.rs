@@ -58,6 +58,7 @@ impl AvailabilityService for Api {
         let pairs = self.pairs(sent.skus, sent.location_ids).await?;
         let question = Question {
             keys: &pairs.keys,
+            channel: policy.channel,
             own: own_hold,
             seen: token.as_ref().map(|token| (token.epoch, &token.seqs)),
             age_us_max,

@@ -3,6 +3,7 @@
 mod location;
 mod policy;
 mod preview;
+mod quota;
 
 use tonic::{Request, Response, Status};
 
@@ -22,10 +23,12 @@ use crate::{
             ListChannelPoliciesResponse, ListChannelPolicyVersionsRequest,
             ListChannelPolicyVersionsResponse, ListChannelsRequest, ListChannelsResponse,
             ListItemsRequest, ListItemsResponse, ListLocationsRequest, ListLocationsResponse,
-            PreviewChannelPolicyRequest, PreviewChannelPolicyResponse, PutChannelPolicyRequest,
-            PutChannelPolicyResponse, PutChannelRequest, PutChannelResponse, PutItemRequest,
-            PutItemResponse, PutLocationRequest, PutLocationResponse, SetLocationStatusRequest,
-            SetLocationStatusResponse, network_service_server::NetworkService,
+            ListQuotasRequest, ListQuotasResponse, PreviewChannelPolicyRequest,
+            PreviewChannelPolicyResponse, PutChannelPolicyRequest, PutChannelPolicyResponse,
+            PutChannelRequest, PutChannelResponse, PutItemRequest, PutItemResponse,
+            PutLocationRequest, PutLocationResponse, PutQuotasRequest, PutQuotasResponse,
+            SetLocationStatusRequest, SetLocationStatusResponse,
+            network_service_server::NetworkService,
         },
     },
     ledger::network::{Channel, Item, PutPolicy},
@@ -196,6 +199,20 @@ impl NetworkService for Api {
         request: Request<ListChannelPolicyVersionsRequest>,
     ) -> Result<Response<ListChannelPolicyVersionsResponse>, Status> {
         Ok(Response::new(self.policy_versions(request.into_inner()).await?))
+    }
+
+    async fn put_quotas(
+        &self,
+        request: Request<PutQuotasRequest>,
+    ) -> Result<Response<PutQuotasResponse>, Status> {
+        Ok(Response::new(self.put_all_quotas(request.into_inner()).await?))
+    }
+
+    async fn list_quotas(
+        &self,
+        request: Request<ListQuotasRequest>,
+    ) -> Result<Response<ListQuotasResponse>, Status> {
+        Ok(Response::new(self.list_all_quotas(request.into_inner()).await?))
     }
 
     async fn put_item(

@@ -10,8 +10,9 @@ use crate::{
     stock::{
         book::{Request, RequestKey},
         hash::Digest,
-        ids::{ItemNo, LocationNo, Partition, Place, PositionKey},
+        ids::{ChannelNo, ItemNo, LocationNo, Partition, Place, PositionKey},
         position::{Mark, Position},
+        quota::Quota,
         reservation::Reservation,
         time::Timestamp,
     },
@@ -61,6 +62,21 @@ pub(crate) struct PositionRow {
     count_at: Option<At>,
     count_seq: Option<i64>,
     doubtful_at: Option<At>,
+}
+
+/// A quota.
+#[derive(Debug, sqlx::Type)]
+#[sqlx(type_name = "quota_row")]
+pub(crate) struct QuotaRow {
+    location: i32,
+    item: i32,
+    channel: i32,
+    units: i64,
+    soft: bool,
+    borrow_after_us: i64,
+    used: i64,
+    used_at: At,
+    since_seq: i64,
 }
 
 /// A line of a reservation.
@@ -154,6 +170,36 @@ impl PositionRow {
             history: None,
         };
         (PositionKey { place, item: ItemNo(self.item) }, position)
+    }
+}
+
+impl QuotaRow {
+    pub(crate) fn of((key, quota): (&PositionKey, &Quota)) -> QuotaRow {
+        QuotaRow {
+            location: key.place.location.0,
+            item: key.item.0,
+            channel: quota.channel.0,
+            units: quota.units,
+            soft: quota.soft,
+            borrow_after_us: quota.borrow_after,
+            used: quota.used,
+            used_at: At(quota.used_at),
+            since_seq: quota.since,
+        }
+    }
+
+    pub(crate) fn quota(self, partition: Partition) -> (PositionKey, Quota) {
+        let place = Place { partition, location: LocationNo(self.location) };
+        let quota = Quota {
+            channel: ChannelNo(self.channel),
+            units: self.units,
+            soft: self.soft,
+            borrow_after: self.borrow_after_us,
+            since: self.since_seq,
+            used: self.used,
+            used_at: self.used_at.0,
+        };
+        (PositionKey { place, item: ItemNo(self.item) }, quota)
     }
 }
 

@@ -305,7 +305,18 @@ impl Directory {
         .fetch_all(&self.pool)
         .answered("read changed items")
         .await?;
+        let quotas = sqlx::query!(
+            "select location_no, item_no, active, revision from quota_position where revision > $1",
+            seen,
+        )
+        .fetch_all(&self.pool)
+        .answered("read which positions have quotas")
+        .await?;
         let mut known = self.known_mut();
+        for row in quotas {
+            let key = (LocationNo(row.location_no), ItemNo(row.item_no));
+            known.learn_quotas(key, row.active, row.revision);
+        }
         for row in changed {
             let (item, stock_item, revision) = (ItemNo(row.item_no), row.stock_item, row.revision);
             known.learn_item(&row.sku, KnownItem { item, stock_item, revision });

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     ledger::{
-        batch_rows::{HeadRow, PositionRow, RequestRow},
+        batch_rows::{HeadRow, PositionRow, QuotaRow, RequestRow},
         fault::{Defect, Fault},
         head::Locked,
         reservation::{load_holds, load_pickups, load_reservations, load_versions},
@@ -113,7 +113,8 @@ fn by_partition<'n, T: Ord>(
     parts
 }
 
-/// Requests and positions, with the head of their partition. Whoever holds the lock must have been
+/// Requests, positions and their quotas, with the head of their partition. A partition without any quota
+/// costs one look at their index. Whoever holds the lock must have been
 /// granted it before this statement began: joined with the lock it would see the state from before.
 async fn load_stock(
     connection: &mut PgConnection,
@@ -128,11 +129,11 @@ async fn load_stock(
                ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int,
                current_setting('synchronous_standby_names') <> '')::head_row as "head?: HeadRow",
                null::request_row as "request?: RequestRow",
-               null::position_row as "position?: PositionRow"
+               null::position_row as "position?: PositionRow", null::quota_row as "quota?: QuotaRow"
            from ledger_head where partition = $1
            union all
            select null, row(r.digest, r.location, r.seq, r.returned, r.corrected_seq)::request_row,
-               null
+               null, null
            from unnest($2::uuid[]) as wanted (digest)
            cross join lateral (
                select * from request where partition = $1 and digest = wanted.digest offset 0
@@ -140,12 +141,21 @@ async fn load_stock(
            union all
            select null, null, row(p.location, p.item, p.sellable, p.staged, p.blocked, p.in_transit,
                p.expected, p.reserved, p.seq, p.fact_at, p.count_at, p.count_seq,
-               p.doubtful_at)::position_row
+               p.doubtful_at)::position_row, null
            from unnest($3::int[], $4::int[]) as wanted (location, item)
            cross join lateral (
                select * from position
                where partition = $1 and location = wanted.location and item = wanted.item offset 0
-           ) as p"#,
+           ) as p
+           union all
+           select null, null, null, row(q.location, q.item, q.channel, q.units, q.soft,
+               q.borrow_after_us, q.used, q.used_at, q.since_seq)::quota_row
+           from unnest($3::int[], $4::int[]) as wanted (location, item)
+           cross join lateral (
+               select * from quota
+               where partition = $1 and location = wanted.location and item = wanted.item offset 0
+           ) as q
+           where (select exists (select from quota where partition = $1))"#,
         partition.0,
         &requests.iter().map(|key| Uuid::from_u128(key.digest.0)).collect::<Vec<_>>(),
         &positions.iter().map(|key| key.place.location.0).collect::<Vec<_>>(),
@@ -156,11 +166,16 @@ async fn load_stock(
     .map_err(Fault::doing("read a head, requests and positions"))?;
     book.requests.extend(requests.iter().map(|&&key| (key, Request::default())));
     book.positions.extend(positions.iter().map(|&&key| (key, Position::default())));
+    // What is read once more is read anew.
+    positions.iter().for_each(|key| drop(book.quotas.remove(key)));
     let mut head = None;
     for row in rows {
         head = row.head.or(head);
         book.requests.extend(row.request.map(|row| row.request(partition)));
         book.positions.extend(row.position.map(|row| row.position(partition)));
+        if let Some((key, quota)) = row.quota.map(|row| row.quota(partition)) {
+            book.quotas.entry(key).or_default().push(quota);
+        }
     }
     let missing = || Fault::defect("read a head", Defect::HeadMissing(partition.0));
     Ok(head.ok_or_else(missing)?.locked(partition))

@@ -5,6 +5,7 @@ mod close;
 mod item;
 mod location;
 mod policy;
+mod quota;
 mod status;
 mod stocked;
 
@@ -16,6 +17,7 @@ pub use crate::ledger::network::{
     item::Item,
     location::Location,
     policy::{ChannelPolicy, NamedRule, PolicyVersion, PutBy, PutPolicy, Scope},
+    quota::{NamedQuota, PutQuotas, StoredQuota},
     status::Pending,
 };
 pub(super) use crate::ledger::network::{location::LocationRow, policy::PolicyRow};

@@ -9,6 +9,7 @@ mod across;
 mod compare;
 mod fold;
 mod promise;
+mod quota;
 mod read;
 
 use std::collections::HashMap;
@@ -121,6 +122,9 @@ impl Ledger {
                 let connection = &mut *self.reader().await?;
                 *suspects = look_again(connection, fold, &across, suspects).await?.0;
             }
+        }
+        for fold in &*folds {
+            quota::look_at_all(self, fold.partition).await?;
         }
         self.finish(folds, &suspects, progress).await
     }

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 
 use crate::{
     ledger::{
-        batch_rows::{LineRow, PositionRow, RequestRow},
+        batch_rows::{LineRow, PositionRow, QuotaRow, RequestRow},
         entry_row::EntryRow,
         fault::Fault,
         head::Head,
@@ -32,6 +32,13 @@ pub(crate) async fn write(
     let (stored, new): (Vec<_>, Vec<_>) = requests.partition(|(_, request)| request.stored);
     if !stored.is_empty() {
         change_requests(connection, partition, &stored).await?;
+    }
+    let quotas = plan.quotas.iter().filter(|(key, _)| key.place.partition == partition);
+    let quotas: Vec<_> = quotas
+        .flat_map(|(key, quotas)| quotas.iter().map(move |quota| QuotaRow::of((key, quota))))
+        .collect();
+    if !quotas.is_empty() {
+        change_quotas(connection, partition, quotas).await?;
     }
     let promises = plan.reservations.values().filter(|made| made.id.place.partition == partition);
     let (made, changed): (Vec<_>, Vec<_>) = promises.partition(|made| made.id.no > log.base);
@@ -139,5 +146,25 @@ async fn change_requests(
     .execute(connection)
     .await
     .map_err(Fault::doing("change requests"))?;
+    Ok(())
+}
+
+/// What is used of quotas; the rest of them only whoever puts them changes.
+async fn change_quotas(
+    connection: &mut PgConnection,
+    partition: Partition,
+    quotas: Vec<QuotaRow>,
+) -> Result<(), Fault> {
+    sqlx::query!(
+        "update quota set used = changed.used, used_at = changed.used_at
+         from unnest($2::quota_row[]) as changed
+         where quota.partition = $1 and quota.location = changed.location
+             and quota.item = changed.item and quota.channel = changed.channel",
+        partition.0,
+        quotas as _,
+    )
+    .execute(connection)
+    .await
+    .map_err(Fault::doing("change quotas"))?;
     Ok(())
 }

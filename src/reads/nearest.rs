@@ -153,7 +153,9 @@ impl Reads {
         let keys: Vec<_> = keys.collect();
         let mut stock = Vec::new();
         if !keys.is_empty() {
-            let question = Question { keys: &keys, own: None, seen: None, age_us_max: AGE_US_MAX };
+            let channel = search.policy.channel;
+            let (keys, age_us_max) = (&*keys, AGE_US_MAX);
+            let question = Question { keys, channel, own: None, seen: None, age_us_max };
             let answer = self.stock(question).await?;
             found.as_of = found.as_of.min(answer.as_of);
             found.degraded |= answer.degraded;

@@ -12,6 +12,7 @@ use crate::stock::{
     kind::Kind,
     movement::{Command, Movement},
     position::{HistoryFrom, Position},
+    quota::Quota,
     reservation::{Reservation, ReservationId},
     step::{Action, Step, Target},
     time::Timestamp,
@@ -97,6 +98,8 @@ pub struct Book {
     pub requests: FxHashMap<RequestKey, Request>,
     /// Positions.
     pub positions: FxHashMap<PositionKey, Position>,
+    /// All quotas of positions that have any.
+    pub quotas: FxHashMap<PositionKey, Vec<Quota>>,
     /// Announcements.
     pub announcements: FxHashMap<DocumentLine, Announcement>,
     /// Earlier entries that a movement repeats or refers to.
@@ -265,6 +268,7 @@ impl Book {
             epochs: FxHashMap::default(),
             requests: FxHashMap::default(),
             positions: FxHashMap::default(),
+            quotas: FxHashMap::default(),
             announcements: FxHashMap::default(),
             entries: FxHashMap::default(),
             reservations: FxHashMap::default(),

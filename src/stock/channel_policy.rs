@@ -11,7 +11,7 @@ pub use self::{
 };
 use crate::stock::{
     draft::QUANTITY_MAX,
-    ids::{LocationNo, PositionKey},
+    ids::{ChannelNo, LocationNo, PositionKey},
     policy::{self, Buffer},
     reservation::Settlement,
     time::{Micros, SECOND},
@@ -40,6 +40,8 @@ const MINUTE: Micros = 60 * SECOND;
 /// the widest limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
+    /// Whose it is; none: it stands for no channel.
+    pub channel: Option<ChannelNo>,
     /// What is kept back of each position of which no rule says anything else: ask
     /// [`Policy::buffer_at`].
     pub buffer: Buffer,
@@ -87,6 +89,7 @@ pub enum Unanswered {
 impl Default for Policy {
     fn default() -> Policy {
         Policy {
+            channel: None,
             buffer: Buffer::default(),
             units_per_order_max: 0,
             hold_ttl_default: HOLD_TTL_DEFAULT,
@@ -130,7 +133,7 @@ impl Policy {
         self.eligible.is_empty() || self.eligible.contains(&location)
     }
 
-    /// What may still be promised of a position.
+    /// What may still be promised of a position, but for quotas.
     pub fn available(&self, key: PositionKey, sellable: i64, reserved: i64, held: i64) -> i64 {
         match self.is_eligible(key.place.location) {
             true => policy::available(sellable, reserved, held, self.buffer_at(key)),

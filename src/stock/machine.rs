@@ -20,9 +20,10 @@ use crate::mutants::{Mutant, on};
 use crate::stock::{
     book::{Announcement, Book, DocumentLine, HoldKey, HoldUse, Needs, Request, RequestKey},
     entry::{Entry, Flags},
-    ids::{EntryRef, Partition, PositionKey, Seq},
+    ids::{ChannelNo, EntryRef, Partition, PositionKey, Seq},
     movement::{Command, Movement},
     position::Position,
+    quota::{Fences, Quota},
     refusal::Refusal,
     reservation::Reservation,
     time::Timestamp,
@@ -63,6 +64,8 @@ pub struct Plan<'a> {
     pub logs: FxHashMap<Partition, Log<'a>>,
     /// Positions that an entry of the plan changed, as they are now.
     pub positions: FxHashMap<PositionKey, Position>,
+    /// Quotas of positions, of which an entry of the plan used or gave back some.
+    pub quotas: FxHashMap<PositionKey, Vec<Quota>>,
     /// Requests that are new or changed.
     pub requests: FxHashMap<RequestKey, Request>,
     /// Reservations that are new or changed, as they are now.
@@ -102,14 +105,15 @@ pub fn apply<'a>(book: &'a Book, commands: &'a [Command]) -> Result<Plan<'a>, Bo
     if !machine.needs.is_empty() {
         return Err(Box::new(machine.needs));
     }
-    let Machine { logs, mut positions, mut requests, reservations, superseded, .. } = machine;
+    let Machine { logs, mut positions, quotas, mut requests, reservations, superseded, .. } =
+        machine;
     if on(Mutant::NoRequestRow) {
         requests.clear();
     }
     positions.retain(|key, position| {
         logs.get(&key.place.partition).is_some_and(|log| position.seq > log.base)
     });
-    Ok(Plan { logs, positions, requests, reservations, superseded, outcomes })
+    Ok(Plan { logs, positions, quotas, requests, reservations, superseded, outcomes })
 }
 
 /// Working state: the book, and copies of what changed.
@@ -117,6 +121,7 @@ struct Machine<'a> {
     book: &'a Book,
     logs: FxHashMap<Partition, Log<'a>>,
     positions: FxHashMap<PositionKey, Position>,
+    quotas: FxHashMap<PositionKey, Vec<Quota>>,
     requests: FxHashMap<RequestKey, Request>,
     announcements: FxHashMap<DocumentLine, Announcement>,
     reservations: FxHashMap<EntryRef, Reservation>,
@@ -131,6 +136,7 @@ struct Machine<'a> {
 struct Undo {
     lengths: Vec<(Partition, usize)>,
     positions: FxHashMap<PositionKey, Option<Position>>,
+    quotas: FxHashMap<PositionKey, Option<Vec<Quota>>>,
     requests: FxHashMap<RequestKey, Option<Request>>,
     announcements: FxHashMap<DocumentLine, Option<Announcement>>,
     reservations: FxHashMap<EntryRef, Option<Reservation>>,
@@ -159,6 +165,7 @@ impl<'a> Machine<'a> {
             book,
             logs: book.heads.iter().map(log).collect(),
             positions: FxHashMap::default(),
+            quotas: FxHashMap::default(),
             requests: FxHashMap::default(),
             announcements: FxHashMap::default(),
             reservations: FxHashMap::default(),
@@ -213,6 +220,7 @@ impl<'a> Machine<'a> {
             }
         }
         restore(&mut self.positions, undo.positions);
+        restore(&mut self.quotas, undo.quotas);
         restore(&mut self.requests, undo.requests);
         restore(&mut self.announcements, undo.announcements);
         restore(&mut self.reservations, undo.reservations);
@@ -227,6 +235,26 @@ impl<'a> Machine<'a> {
         }
         let stored = || self.book.positions.get(&key).cloned().unwrap_or_default();
         self.positions.entry(key).or_insert_with(stored)
+    }
+
+    /// What quotas do to a channel at a position, so far.
+    fn fences(&self, key: PositionKey, channel: Option<ChannelNo>) -> Fences {
+        let quotas = self.quotas.get(&key).or_else(|| self.book.quotas.get(&key));
+        quotas.map_or_else(Fences::default, |quotas| Fences::of(channel, quotas, self.book.now))
+    }
+
+    /// Counts an entry for the quota of its channel, if its position has one.
+    fn count_use(&mut self, entry: &Entry<'_>) {
+        let key = entry.position();
+        let known = self.quotas.get(&key).or_else(|| self.book.quotas.get(&key));
+        let Some(mut quotas) = known.filter(|_| entry.channel.is_some()).cloned() else { return };
+        if !quotas.iter_mut().any(|quota| quota.count(entry)) {
+            return;
+        }
+        let before = self.quotas.insert(key, quotas);
+        if let Some(undo) = &mut self.undo {
+            undo.quotas.entry(key).or_insert(before);
+        }
     }
 
     fn announcement(&mut self, line: &DocumentLine) -> &mut Announcement {
@@ -274,6 +302,9 @@ impl<'a> Machine<'a> {
     fn append(&mut self, mut entry: Entry<'a>) -> Posted {
         entry.seq = self.next_seq(entry.partition);
         self.position(entry.position()).add(&mut entry);
+        if !self.book.quotas.is_empty() {
+            self.count_use(&entry);
+        }
         let posted = Posted::of(&entry);
         let log = self.logs.entry(entry.partition);
         log.or_insert_with(|| Log { base: 0, entries: Vec::new() }).entries.push(entry);

@@ -13,7 +13,7 @@ use crate::{
         ShortLine, Trust,
         admit::{Admission, Claim, ClaimLine, Judged, Token, Verdict},
     },
-    ledger::Ledger,
+    ledger::{Ledger, directory::Known},
     mutants::{Mutant, on},
     stock::{
         channel_policy::Policy,
@@ -72,10 +72,15 @@ pub(super) async fn admit(
     let mut judgements: Vec<_> = commands.iter().map(|_| Judgement::Go).collect();
     let mut owners = Vec::new();
     let mut wishes = Vec::new();
+    let mut lines: Vec<Vec<ClaimLine>> = Vec::new();
     for (index, command) in commands.iter().enumerate() {
         for (number, step) in command.steps().iter().enumerate() {
-            if let Some(wish) = wish(step).filter(|wish| wish.place.partition == partition) {
+            let wish = wish(step).filter(|wish| wish.place.partition == partition);
+            let Some(wish) = wish else { continue };
+            let claimed = wish.lines(&stores.ledger.directory().known());
+            if !claimed.is_empty() {
                 owners.push((index, number));
+                lines.push(claimed);
                 wishes.push(wish);
             }
         }
@@ -83,7 +88,6 @@ pub(super) async fn admit(
     if wishes.is_empty() {
         return (judgements, None);
     }
-    let lines: Vec<Vec<ClaimLine>> = wishes.iter().map(Wish::lines).collect();
     let claims = wishes.iter().zip(&lines).map(|(wish, lines)| Claim {
         lines,
         own: wish.own,
@@ -195,12 +199,13 @@ impl Judgement {
 }
 
 impl Wish<'_> {
-    fn lines(&self) -> Vec<ClaimLine> {
+    /// What Redis is asked for: of positions with quotas it knows too little.
+    fn lines(&self, known: &Known) -> Vec<ClaimLine> {
         let line = |line: &Wanted| {
             let key = PositionKey { place: self.place, item: line.item };
             ClaimLine { key, quantity: line.quantity, buffer: self.policy.buffer_at(key) }
         };
-        self.lines.iter().map(line).collect()
+        self.lines.iter().map(line).filter(|line| !known.has_quotas(line.key)).collect()
     }
 }
 

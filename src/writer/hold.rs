@@ -17,7 +17,7 @@ use crate::{
     stock::{
         hash::{Digest, StableHash},
         hold::HoldId,
-        ids::{ItemNo, Partition},
+        ids::{ItemNo, Partition, Place, PositionKey},
         movement::Command,
         refusal::Refusal,
         reservation::{Reservation, Settlement},
@@ -55,9 +55,11 @@ impl Writer {
         let names = self.names();
         let place = self.location(&promise.location_id).await?.place;
         let channel = self.channel(&ask.channel_id).await?;
+        let lines = self.wanted(&promise.lines).await?;
         let mut asked = Asked {
             id: HoldId::of(&ask.caller, place, &ask.request_id),
-            lines: self.wanted(&promise.lines).await?,
+            of_quotas: self.have_quotas(place, &lines),
+            lines,
             per_line: promise.per_line,
             ttl: promise.ttl,
             channel,
@@ -75,6 +77,9 @@ impl Writer {
     async fn hold_asked(&self, ask: &Ask, asked: Asked) -> Result<Held, Denial> {
         if let Err(refusal) = asked.check() {
             return self.held_before(ask, asked, refusal).await;
+        }
+        if asked.of_quotas && !self.is_in_redis(asked.id).await {
+            return self.hold_in_ledger(ask, asked).await;
         }
         loop {
             let answer = match asked.is_known() {
@@ -107,9 +112,11 @@ impl Writer {
         self.check_hold(id)?;
         let names = self.names();
         let channel = self.channel(&ask.channel_id).await?;
+        let lines = self.wanted(&promise.lines).await?;
         let asked = Asked {
             id,
-            lines: self.wanted(&promise.lines).await?,
+            of_quotas: self.have_quotas(id.place, &lines),
+            lines,
             per_line: false,
             ttl: promise.ttl,
             channel,
@@ -119,8 +126,11 @@ impl Writer {
             names,
         };
         asked.check()?;
+        if asked.of_quotas && self.is_in_redis(id).await {
+            return self.hold_instead(&ask, asked).await;
+        }
         loop {
-            if !asked.is_known() {
+            if asked.of_quotas || !asked.is_known() {
                 return self.replace_in_ledger(&ask, asked).await;
             }
             match self.replace_in_redis(&ask, &asked).await {
@@ -131,10 +141,7 @@ impl Writer {
                     pause(ask.deadline, LATE_PAUSE).await?;
                 }
                 Ok(Replaced::Answer(HoldAnswer::Unusable(_))) => {
-                    // Redis has it and cannot judge it: the ledger takes its place under its name.
-                    let held = self.hold_in_ledger(&ask, asked).await?;
-                    let _ = self.stores.availability.release(id).await;
-                    return Ok(held);
+                    return self.hold_instead(&ask, asked).await;
                 }
                 Ok(Replaced::Answer(HoldAnswer::InLedger) | Replaced::Unknown) | Err(_) => {
                     return self.replace_in_ledger(&ask, asked).await;
@@ -223,6 +230,24 @@ impl Writer {
             Some(_) => self.hold_in_ledger(ask, asked).await,
             None => Err(refusal.into()),
         }
+    }
+
+    /// Redis has a hold and cannot judge it: the ledger takes its place under its name.
+    async fn hold_instead(&self, ask: &Ask, asked: Asked) -> Result<Held, Denial> {
+        let id = asked.id;
+        let held = self.hold_in_ledger(ask, asked).await?;
+        let _ = self.stores.availability.release(id).await;
+        Ok(held)
+    }
+
+    async fn is_in_redis(&self, id: HoldId) -> bool {
+        matches!(self.stores.availability.get(id).await, Ok(KnownHold::Here(..)))
+    }
+
+    /// Whether a position of any of these lines has quotas.
+    fn have_quotas(&self, place: Place, lines: &[step::Wanted]) -> bool {
+        let known = self.stores.ledger.directory().known();
+        lines.iter().any(|line| known.has_quotas(PositionKey { place, item: line.item }))
     }
 
     async fn hold_in_redis(&self, asked: &Asked) -> Option<HoldAnswer> {

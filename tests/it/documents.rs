@@ -106,6 +106,7 @@ fn every_reason_of_a_call_is_in_the_table() {
         include_str!("../../src/api/network/location.rs"),
         include_str!("../../src/api/network/policy.rs"),
         include_str!("../../src/api/network/preview.rs"),
+        include_str!("../../src/api/network/quota.rs"),
         include_str!("../../src/api/page.rs"),
         include_str!("../../src/api/reservations.rs"),
         include_str!("../../src/api/reservations/asked.rs"),

@@ -13,6 +13,7 @@ mod overload;
 mod pickup;
 mod policies;
 mod positions;
+mod quotas;
 mod rejected;
 mod reservations;
 mod surroundings;

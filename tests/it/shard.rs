@@ -87,6 +87,7 @@ async fn a_ledger_spread_by_partition_takes_every_movement_and_holds() {
         "ledger_head",
         "location_snapshot",
         "position",
+        "quota",
         "request",
         "reservation",
         "reservation_line",

@@ -14,6 +14,7 @@ mod pickup;
 mod policies;
 pub mod promises;
 pub mod properties;
+mod quotas;
 mod reservations;
 mod snapshots;
 mod steps;

@@ -48,7 +48,8 @@ impl Api {
         let item = self.item_no(&sent.sku).await?;
         let item = item.ok_or_else(|| unknown("item", "sku", &sent.sku))?;
         let key = PositionKey { place, item };
-        let question = Question { keys: &[key], own: None, seen: None, age_us_max: AGE_US_DEFAULT };
+        let (keys, channel, age_us_max) = (&[key], policy.channel, AGE_US_DEFAULT);
+        let question = Question { keys, channel, own: None, seen: None, age_us_max };
         let answer = self.reads.stock(question).await?;
         let stock = answer.stock.first().copied().unwrap_or_default();
         let position = self.ledger.positions(&[key]).await?.remove(&key).unwrap_or_default();
@@ -76,10 +77,13 @@ impl Api {
             held_term(&stock, &holds.unwrap_or_default()),
             buffer_term(&stock, key, &policy, &sent.channel_id),
         ];
-        let sum = terms.iter().map(|term| term.quantity).sum::<i64>();
+        let free = terms.iter().map(|term| term.quantity).sum::<i64>().max(0);
         if !policy.is_eligible(place.location) {
-            let left = -sum.max(0);
+            let left = -free;
             terms.push(term("not_eligible", left, vec![cause("policy", sent.channel_id, left)]));
+        } else if stock.fences.others > 0 {
+            let fenced = stock.available(key, 0, &policy) - free;
+            terms.push(self.quota_term(fenced, key, &policy).await?);
         }
         let left = terms.iter().map(|term| term.quantity).sum::<i64>().max(0);
         if shut && left > 0 {
@@ -93,6 +97,29 @@ impl Api {
             unserved: self.unserved(key, &position).await?,
             ..told
         })
+    }
+
+    /// What quotas keep from the channel. Those of other channels are named as they are now: what they
+    /// fence together may be more, and may have changed since the sum was read.
+    async fn quota_term(
+        &self,
+        fenced: i64,
+        key: PositionKey,
+        policy: &Policy,
+    ) -> Result<AvailabilityTerm, Status> {
+        let book = self.ledger.positions_with_quotas(&[key]).await?;
+        let quotas = book.quotas.get(&key).into_iter().flatten();
+        let others = quotas.filter(|quota| Some(quota.channel) != policy.channel);
+        let fencing: Vec<_> =
+            others.map(|quota| (quota.channel, -quota.fenced(book.now))).collect();
+        let channels: Vec<_> = fencing.iter().map(|(channel, _)| *channel).collect();
+        self.ledger.directory().find_numbered_channels(&channels).await?;
+        let known = self.ledger.directory().known();
+        let causes = fencing.into_iter().filter(|(_, units)| *units < 0).map(|(channel, units)| {
+            let channel_id = known.channel_of(channel).map(|known| known.channel_id.to_string());
+            cause("quota", channel_id.unwrap_or_default(), units)
+        });
+        Ok(term("quota", fenced, causes.collect()))
     }
 
     /// Whom a shortfall of a position hits.

@@ -326,9 +326,10 @@ impl Session {
         revision: i64,
         complete: bool,
     ) -> Result<(), End> {
-        let Changes { rows, degraded, .. } = changes;
+        let Changes { mut rows, mut degraded, .. } = changes;
         let named = rows.iter().map(|(key, _)| *key);
         self.api.ledger.directory().know_numbered(named).await.map_err(Status::from)?;
+        degraded |= self.api.reads.fence(self.policy.channel, &mut rows).await.is_err();
         for (key, stock) in &rows {
             match stock.held {
                 0 => self.held.remove(key),

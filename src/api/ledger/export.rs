@@ -101,7 +101,8 @@ impl Exporter {
         let dead = |cursor: &Cursor| to.values().any(|stand| stand.epoch != cursor.epoch);
         let reset = cursor.as_ref().is_some_and(dead);
         let known = api.ledger.directory().known();
-        let changed = |cursor: &Cursor| policy_changed(&known, &channel_id, cursor.revision);
+        let changed =
+            |cursor: &Cursor| policy_changed(&known, &channel_id, &scope, cursor.revision);
         let cursor = cursor.filter(|_| !reset).filter(|cursor| !changed(cursor));
         let (told, base) = cursor
             .map_or((Progress::Nothing, BTreeMap::new()), |cursor| (cursor.told, cursor.stands()));
@@ -158,6 +159,8 @@ impl Exporter {
         let directory = self.api.ledger.directory();
         directory.know_numbered(rows.iter().map(|row| row.key)).await?;
         if let Some(policy) = &self.policy {
+            let mut rows: Vec<_> = rows.iter().map(stock_of).collect();
+            self.api.reads.fence(policy.channel, &mut rows).await?;
             let known = directory.known();
             return Ok(rows.iter().filter_map(|row| promisable(&known, policy, row)).collect());
         }
@@ -169,17 +172,27 @@ impl Exporter {
     }
 }
 
-fn policy_changed(known: &Known, channel_id: &str, revision: i64) -> bool {
-    let channel = known.known_channel(channel_id);
-    channel.is_some_and(|channel| channel.revision > revision)
+/// Whether another number may be promised through the channel without anything that happened: by its
+/// policy, or by quotas.
+fn policy_changed(known: &Known, channel_id: &str, scope: &Scope, revision: i64) -> bool {
+    let Some(channel) = known.known_channel(channel_id) else { return false };
+    channel.revision > revision || known.quotas_since(revision).any(|key| scope.covers(key))
+}
+
+fn stock_of(row: &Balance) -> (PositionKey, Stock) {
+    let &Balance { key, seq, sellable, reserved } = row;
+    (key, Stock { sellable, reserved, seq, ..Stock::default() })
 }
 
 /// What the channel may promise: nothing where it may not promise from.
-fn promisable(known: &Known, policy: &Policy, row: &Balance) -> Option<ExportedPosition> {
-    let &Balance { key, seq, sellable, reserved } = row;
-    let (sku, location_id) = names(known, key)?;
-    let stock = Stock { sellable, reserved, held: 0, seq };
-    let availability = availability(sku, location_id, stock.shown(key, 0, policy), seq);
+fn promisable(
+    known: &Known,
+    policy: &Policy,
+    (key, stock): &(PositionKey, Stock),
+) -> Option<ExportedPosition> {
+    let (sku, location_id) = names(known, *key)?;
+    let shown = stock.shown(*key, 0, policy);
+    let availability = availability(sku, location_id, shown, stock.seq);
     Some(ExportedPosition { availability: Some(availability), position: None })
 }
 

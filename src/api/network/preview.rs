@@ -34,7 +34,8 @@ impl Api {
         };
         let pairs = self.pairs(skus, sent.location_ids).await?;
         let keys = pairs.keys();
-        let question = Question { keys, own: None, seen: None, age_us_max: AGE_US_DEFAULT };
+        let (channel, age_us_max) = (now.channel, AGE_US_DEFAULT);
+        let question = Question { keys, channel, own: None, seen: None, age_us_max };
         let answer = self.reads.stock(question).await?;
         let mut told = PreviewChannelPolicyResponse {
             version: now.version.unsigned_abs(),

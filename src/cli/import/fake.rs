@@ -18,11 +18,12 @@ use crate::api::proto::{
     GetItemRequest, GetItemResponse, GetLocationRequest, GetLocationResponse,
     ListChannelPoliciesRequest, ListChannelPoliciesResponse, ListChannelPolicyVersionsRequest,
     ListChannelPolicyVersionsResponse, ListChannelsRequest, ListChannelsResponse, ListItemsRequest,
-    ListItemsResponse, ListLocationsRequest, ListLocationsResponse, Location, Movement,
-    MovementError, MovementResult, MovementStatus, PreviewChannelPolicyRequest,
-    PreviewChannelPolicyResponse, PutChannelPolicyRequest, PutChannelPolicyResponse,
-    PutChannelRequest, PutChannelResponse, PutItemRequest, PutItemResponse, PutLocationRequest,
-    PutLocationResponse, RecordMovementsRequest, RecordMovementsResponse, SetLocationStatusRequest,
+    ListItemsResponse, ListLocationsRequest, ListLocationsResponse, ListQuotasRequest,
+    ListQuotasResponse, Location, Movement, MovementError, MovementResult, MovementStatus,
+    PreviewChannelPolicyRequest, PreviewChannelPolicyResponse, PutChannelPolicyRequest,
+    PutChannelPolicyResponse, PutChannelRequest, PutChannelResponse, PutItemRequest,
+    PutItemResponse, PutLocationRequest, PutLocationResponse, PutQuotasRequest, PutQuotasResponse,
+    RecordMovementsRequest, RecordMovementsResponse, SetLocationStatusRequest,
     SetLocationStatusResponse, SyncMovementsRequest, SyncMovementsResponse,
     movement_service_server::{MovementService, MovementServiceServer},
     network_service_server::{NetworkService, NetworkServiceServer},
@@ -318,6 +319,20 @@ impl NetworkService for Fake {
         &self,
         _: Request<ListChannelPoliciesRequest>,
     ) -> Result<Response<ListChannelPoliciesResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn put_quotas(
+        &self,
+        _: Request<PutQuotasRequest>,
+    ) -> Result<Response<PutQuotasResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_quotas(
+        &self,
+        _: Request<ListQuotasRequest>,
+    ) -> Result<Response<ListQuotasResponse>, Status> {
         Err(Status::unimplemented(""))
     }
 

@@ -21,7 +21,10 @@ use crate::{
         feed::{Balance, Change},
     },
     reads::Stock,
-    stock::ids::{LocationNo, Partition, PositionKey},
+    stock::{
+        ids::{LocationNo, Partition, PositionKey},
+        quota::Fences,
+    },
 };
 
 /// How often it is looked which holds there are: Redis tells nobody when one ends.
@@ -138,7 +141,7 @@ impl Part {
         to.extend(rows.map(|row| {
             let &Balance { key, seq, sellable, reserved } = row;
             let held = state.held.get(&key).copied().unwrap_or(0);
-            (key, Stock { sellable, reserved, held, seq })
+            (key, Stock { sellable, reserved, held, fences: Fences::default(), seq })
         }));
     }
 

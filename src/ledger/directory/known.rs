@@ -11,7 +11,7 @@ use crate::{
         calendar::Calendar,
         channel_policy::Policy,
         distance::Coordinates,
-        ids::{ChannelNo, ItemNo, LocationNo, Place, SourceNo},
+        ids::{ChannelNo, ItemNo, LocationNo, Place, PositionKey, SourceNo},
         live::Live,
         time::Micros,
     },
@@ -27,6 +27,8 @@ pub struct Known {
     items: HashMap<Arc<str>, KnownItem>,
     item_names: FxHashMap<ItemNo, Arc<str>>,
     sources: HashMap<Box<str>, SourceNo>,
+    /// Positions that have, or had, quotas: whether they have, and by which revision.
+    quotas: FxHashMap<(LocationNo, ItemNo), (bool, i64)>,
     pub(super) revision: i64,
     /// In which all of it was read; 0: none was heard of yet.
     pub(super) epoch: i64,
@@ -138,6 +140,23 @@ impl Known {
         self.item_names.get(&item)
     }
 
+    /// Whether a position has quotas, so that only the ledger can say what is available of it. A server
+    /// that does not know it yet is told by the ledger all the same when it asks for stock.
+    pub fn has_quotas(&self, key: PositionKey) -> bool {
+        // Most ledgers have none at all.
+        !self.quotas.is_empty()
+            && self.quotas.get(&(key.place.location, key.item)).is_some_and(|(has, _)| *has)
+    }
+
+    /// Positions whose quotas were put after a revision.
+    pub fn quotas_since(&self, revision: i64) -> impl Iterator<Item = PositionKey> {
+        let since = self.quotas.iter().filter(move |(_, (_, put))| *put > revision);
+        since.filter_map(|(&(location, item), _)| {
+            let place = self.location_names.get(&location)?.place;
+            Some(PositionKey { place, item })
+        })
+    }
+
     /// A source's number.
     pub fn source(&self, source: &str) -> Option<SourceNo> {
         self.sources.get(source).copied()
@@ -173,6 +192,13 @@ impl Known {
         let sku = Arc::<str>::from(sku);
         self.item_names.insert(item.item, Arc::clone(&sku));
         self.items.insert(sku, item);
+    }
+
+    pub(super) fn learn_quotas(&mut self, key: (LocationNo, ItemNo), active: bool, revision: i64) {
+        let known = self.quotas.entry(key).or_default();
+        if known.1 <= revision {
+            *known = (active, revision);
+        }
     }
 
     pub(super) fn learn_source(&mut self, source: &str, number: SourceNo) {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use sqlx::{PgConnection, types::Json};
 
-use self::names::{Names, Numbers};
+use self::names::Names;
+pub(super) use self::names::Numbers;
 pub(in crate::ledger) use self::row::PolicyRow;
 use crate::{
     ledger::{
@@ -310,7 +311,11 @@ async fn put_policy(
     Ok(KnownChannel {
         channel: ChannelNo(row.channel_no),
         channel_id: channel_id.as_str().into(),
-        policy: Arc::new(Policy { version: row.policy_version, ..policy.clone() }),
+        policy: Arc::new(Policy {
+            channel: Some(ChannelNo(row.channel_no)),
+            version: row.policy_version,
+            ..policy.clone()
+        }),
         revision,
     })
 }

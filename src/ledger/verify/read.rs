@@ -92,13 +92,14 @@ pub(super) async fn heads(connection: &mut PgConnection) -> Result<Vec<HeadRow>,
 }
 
 /// The tables that [`next_partitions`] looks at, in order.
-pub(super) const TABLES: [&str; 6] = [
+pub(super) const TABLES: [&str; 7] = [
     "ledger_entry",
     "position",
     "request",
     "reservation",
     "reservation_line",
     "reservation_version",
+    "quota",
 ];
 
 /// The lowest partition above `above` that each of the tables has rows of. A few steps down the
@@ -106,20 +107,23 @@ pub(super) const TABLES: [&str; 6] = [
 pub(super) async fn next_partitions(
     connection: &mut PgConnection,
     above: i16,
-) -> Result<[Option<i16>; 6], Fault> {
+) -> Result<[Option<i16>; 7], Fault> {
     let row = sqlx::query!(
         "select (select min(partition) from ledger_entry where partition > $1) as entry,
              (select min(partition) from position where partition > $1) as position,
              (select min(partition) from request where partition > $1) as request,
              (select min(partition) from reservation where partition > $1) as reservation,
              (select min(partition) from reservation_line where partition > $1) as line,
-             (select min(partition) from reservation_version where partition > $1) as version",
+             (select min(partition) from reservation_version where partition > $1) as version,
+             (select min(partition) from quota where partition > $1) as quota",
         above,
     )
     .fetch_one(connection)
     .await
     .map_err(Fault::doing("look for rows outside of every partition"))?;
-    Ok([row.entry, row.position, row.request, row.reservation, row.line, row.version])
+    let promises = [row.reservation, row.line, row.version, row.quota];
+    let [reservation, line, version, quota] = promises;
+    Ok([row.entry, row.position, row.request, reservation, line, version, quota])
 }
 
 /// The partitions that locations belong to.

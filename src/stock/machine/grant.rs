@@ -4,7 +4,7 @@ use crate::mutants::{Mutant, on};
 use crate::stock::{
     book::HoldKey,
     entry::Flags,
-    ids::{ItemNo, Place, PositionKey},
+    ids::{ChannelNo, ItemNo, Place, PositionKey},
     kind::Kind,
     machine::{
         Machine, Stop,
@@ -38,8 +38,9 @@ impl<'a> Machine<'a> {
         create.terms.check_place(step.place, self.book.now)?;
         create.terms.check_ttl(create.ttl, create.held_as.is_some())?;
         create.terms.check_cap(step.place, &create.lines)?;
+        let (lines, per_line) = (&create.lines, create.per_line);
         let lines =
-            self.grantable(step.place, &create.lines, &create.terms, create.per_line, own)?;
+            self.grantable(step.place, step.channel, lines, &create.terms, per_line, own)?;
         if let Some(hold) = &hold {
             self.has_positions(step.place, hold.lines.iter().map(|line| line.item))?;
         }
@@ -117,10 +118,12 @@ impl<'a> Machine<'a> {
         self.change_reservation(after);
     }
 
-    /// The lines that can be promised, with `own` units of each item not counting against them.
+    /// The lines that can be promised through a channel, with `own` units of each item not counting
+    /// against them.
     fn grantable(
         &mut self,
         place: Place,
+        channel: Option<ChannelNo>,
         wanted: &[Wanted],
         terms: &Terms,
         per_line: bool,
@@ -130,9 +133,12 @@ impl<'a> Machine<'a> {
         let (mut lines, mut short) = (Vec::with_capacity(wanted.len()), Vec::new());
         for line in wanted {
             let key = PositionKey { place, item: line.item };
+            let fences = self.fences(key, channel);
             let position = self.position(key);
-            let reserved = position.reserved - own(line.item);
-            let available = terms.policy.available(key, position.sellable, reserved, 0);
+            let own = own(line.item);
+            let reserved = position.reserved - own;
+            let free = terms.policy.available(key, position.sellable, reserved, 0);
+            let available = fences.leave(free, own);
             if line.quantity <= available {
                 lines.push(Line::new(line.item, line.quantity));
             } else {
@@ -186,7 +192,8 @@ impl<'a> Machine<'a> {
             terms.check_cap(before.id.place, &increases)?;
             // Everything already taken off the shelf is no longer part of SELLABLE.
             let own = |item| before.line(item).map_or(0, |line| line.quantity);
-            self.grantable(before.id.place, &increases, terms, false, own)?;
+            let channel = step.channel.or(before.channel);
+            self.grantable(before.id.place, channel, &increases, terms, false, own)?;
         }
         for new in wanted.iter().filter(|new| before.line(new.item).is_none()) {
             postings.extend(change_of(new.item, new.quantity));
@@ -293,7 +300,8 @@ impl<'a> Machine<'a> {
     ) -> Result<Reservation, Stop> {
         let Elsewhere { to, more, terms } = elsewhere;
         terms.check_place(*to, self.book.now)?;
-        let lines = self.grantable(*to, &left_of(&before, more), terms, false, |_| 0)?;
+        let (channel, left) = (step.channel.or(before.channel), left_of(&before, more));
+        let lines = self.grantable(*to, channel, &left, terms, false, |_| 0)?;
         let now = self.book.now;
         let ready_by = self.slot(terms, *to, terms.ready_by(now), None)?;
         let times = terms.times_from(now, ready_by, before.settlement, None);

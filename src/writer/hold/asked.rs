@@ -29,6 +29,9 @@ pub(super) struct Asked {
     pub customer_ref: String,
     pub terms: Arc<Terms>,
     pub fingerprint: i64,
+    /// Whether it wants something of a position with quotas: then the ledger keeps it, where it counts for
+    /// the quota of its channel.
+    pub of_quotas: bool,
     /// The epoch in which its names were looked up.
     pub names: i64,
 }

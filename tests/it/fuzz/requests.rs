@@ -50,7 +50,7 @@ const WORDS: [&str; 22] = [
 type Again = fn(&[u8]) -> bool;
 
 /// Every request, decoded, encoded and decoded again.
-const REQUESTS: [(&str, Again); 47] = [
+const REQUESTS: [(&str, Again); 49] = [
     ("AmendReservation", again::<proto::AmendReservationRequest>),
     ("ApplySnapshot", again::<proto::ApplySnapshotRequest>),
     ("BatchCreateReservations", again::<proto::BatchCreateReservationsRequest>),
@@ -77,6 +77,7 @@ const REQUESTS: [(&str, Again); 47] = [
     ("ListEntries", again::<proto::ListEntriesRequest>),
     ("ListChannelPolicyVersions", again::<proto::ListChannelPolicyVersionsRequest>),
     ("ListLocations", again::<proto::ListLocationsRequest>),
+    ("ListQuotas", again::<proto::ListQuotasRequest>),
     ("ListRejectedMovements", again::<proto::ListRejectedMovementsRequest>),
     ("ListReservations", again::<proto::ListReservationsRequest>),
     ("ListWebhooks", again::<proto::ListWebhooksRequest>),
@@ -87,6 +88,7 @@ const REQUESTS: [(&str, Again); 47] = [
     ("PutChannel", again::<proto::PutChannelRequest>),
     ("PutItem", again::<proto::PutItemRequest>),
     ("PutLocation", again::<proto::PutLocationRequest>),
+    ("PutQuotas", again::<proto::PutQuotasRequest>),
     ("PutWebhook", again::<proto::PutWebhookRequest>),
     ("RecordMovements", again::<RecordMovementsRequest>),
     ("ReleaseHold", again::<proto::ReleaseHoldRequest>),

@@ -91,7 +91,8 @@ async fn a_channel_without_a_policy_has_every_default() {
     let directory = server.ledger.directory();
     directory.find_channels(&["web"]).await.unwrap();
     let known = directory.known().known_channel("web").cloned().unwrap();
-    assert_eq!(*known.policy, Policy::default(), "the database and the core agree");
+    let default = Policy { channel: Some(known.channel), ..Policy::default() };
+    assert_eq!(*known.policy, default, "the database and the core agree");
     let put = put(&server, policy("web"), None).await.unwrap();
     assert_eq!(put, ChannelPolicy { version: 1, ..defaults("web") });
 }
@@ -348,7 +349,9 @@ async fn every_server_knows_the_policy_of_a_channel() {
     let (own, other) = (first.ledger.directory(), second.ledger.directory());
     other.find_channels(&["web"]).await.unwrap();
     put(&first, strict("web"), None).await.unwrap();
+    let channel = own.known().channel("web");
     let expected = Policy {
+        channel,
         buffer: policy::Buffer { units: 0, percent: 10 },
         units_per_order_max: 4,
         hold_ttl_default: 60 * SECOND,
@@ -366,7 +369,7 @@ async fn every_server_knows_the_policy_of_a_channel() {
     let known = own.known().known_channel("web").cloned().unwrap();
     assert_eq!(*known.policy, expected, "known at once where it was put");
     let seen = || other.known().channel_of(known.channel).cloned().unwrap();
-    assert_eq!(*seen().policy, Policy::default());
+    assert_eq!(*seen().policy, Policy { channel, ..Policy::default() });
     other.refresh().await.unwrap();
     assert_eq!((&*seen().policy, &*seen().channel_id), (&expected, "web"));
     let third = Server::start_on(&first.database_url).await;

@@ -15,6 +15,7 @@ use stockroom::stock::{
     machine::{Outcome, Plan, apply},
     movement::Command,
     position::{History, HistoryFrom, Mark, Position, Step},
+    quota::Quota,
     reservation::Reservation,
     time::Timestamp,
 };
@@ -30,6 +31,7 @@ pub const EPOCH: i64 = 7;
 pub struct Memory {
     pub logs: BTreeMap<Partition, Vec<Entry<'static>>>,
     pub positions: BTreeMap<PositionKey, Position>,
+    pub quotas: BTreeMap<PositionKey, Vec<Quota>>,
     pub requests: BTreeMap<RequestKey, Request>,
     pub reservations: BTreeMap<EntryRef, Reservation>,
     pub versions: BTreeMap<(EntryRef, Seq), Reservation>,
@@ -102,6 +104,7 @@ impl Memory {
         }
         for &key in &needs.positions {
             book.positions.insert(key, self.positions.get(&key).cloned().unwrap_or_default());
+            book.quotas.extend(self.quotas.get(&key).map(|quotas| (key, quotas.clone())));
         }
         for line in &needs.announcements {
             book.announcements.insert(line.clone(), self.announcement(line));
@@ -144,6 +147,7 @@ impl Memory {
             position.history = None;
             self.positions.insert(key, position);
         }
+        self.quotas.extend(plan.quotas);
         for (key, request) in plan.requests {
             assert_eq!(request.stored, self.requests.contains_key(&key));
             self.requests.insert(key, Request { stored: true, ..request });

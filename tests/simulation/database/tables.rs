@@ -123,7 +123,7 @@ impl Tables {
     }
 
     fn add(&mut self, delta: &Delta) {
-        let Memory { logs, positions, requests, reservations, versions } = &mut self.rows;
+        let Memory { logs, positions, requests, reservations, versions, .. } = &mut self.rows;
         self.heads.extend(delta.heads.iter().map(|head| (head.partition, *head)));
         for entry in &delta.entries {
             logs.entry(entry.partition).or_default().push(entry.clone());

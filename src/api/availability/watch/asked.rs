@@ -119,6 +119,10 @@ impl Asked {
         if channel.is_some_and(|channel| channel.revision > revision) {
             return true;
         }
+        let mut fenced = known.quotas_since(revision);
+        if fenced.any(|key| scoped.scope.covers(key)) {
+            return true;
+        }
         if self.location_ids.is_empty() {
             let moved = known.locations().any(|location| location.revision > revision);
             return moved && (!self.skus.is_empty() || known.locations().len() == scoped.locations);

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The numbers of what a policy names.
-pub(super) struct Numbers {
+pub(in crate::ledger::network) struct Numbers {
     items: HashMap<String, ItemNo>,
     locations: HashMap<String, LocationNo>,
 }
@@ -22,15 +22,24 @@ impl Numbers {
     /// Read in the transaction of the put: a fail-over in between cannot give a number to another name.
     pub async fn read(connection: &mut PgConnection, scope: &Scope) -> Result<Numbers, Fault> {
         let skus: Vec<_> = scope.rules.iter().map(|rule| &*rule.sku).collect();
+        let ids = scope.rules.iter().map(|rule| &*rule.location_id);
+        let ids: Vec<_> = ids.chain(scope.eligible.iter().map(|id| &**id)).collect();
+        Numbers::named(connection, &skus, &ids).await
+    }
+
+    /// Those of items and locations with these names.
+    pub async fn named(
+        connection: &mut PgConnection,
+        skus: &[&str],
+        location_ids: &[&str],
+    ) -> Result<Numbers, Fault> {
         let items = sqlx::query!("select sku, item_no from item where sku = any($1)", skus as _)
             .fetch_all(&mut *connection)
             .answered("look up the items of a policy")
             .await?;
-        let ids = scope.rules.iter().map(|rule| &*rule.location_id);
-        let ids: Vec<_> = ids.chain(scope.eligible.iter().map(|id| &**id)).collect();
         let locations = sqlx::query!(
             "select location_id, location_no from location where location_id = any($1)",
-            ids as _,
+            location_ids as _,
         )
         .fetch_all(connection)
         .answered("look up the locations of a policy")
@@ -39,6 +48,14 @@ impl Numbers {
         let locations =
             locations.into_iter().map(|row| (row.location_id, LocationNo(row.location_no)));
         Ok(Numbers { items: items.collect(), locations: locations.collect() })
+    }
+
+    pub fn item(&self, sku: &str) -> Option<ItemNo> {
+        self.items.get(sku).copied()
+    }
+
+    pub fn location(&self, location_id: &str) -> Option<LocationNo> {
+        self.locations.get(location_id).copied()
     }
 
     /// Gives a policy its rules and locations; in vain, says which field names nothing.

@@ -147,6 +147,7 @@ impl PolicyRow {
 
     pub(super) fn policy(&self) -> Policy {
         Policy {
+            channel: Some(ChannelNo(self.channel_no)),
             buffer: Buffer { units: self.buffer_units, percent: self.buffer_percent.into() },
             units_per_order_max: self.units_per_order_max,
             hold_ttl_default: self.hold_ttl_default_us,
