@@ -195,23 +195,40 @@ impl Ledger {
         Ok(rows.into_iter().map(Row::webhook).collect())
     }
 
+    /// What tells whether any webhook was put, changed or deleted: how many there are, and their newest
+    /// revision.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn webhooks_state(&self) -> Result<(i64, i64), Fault> {
+        let row = sqlx::query!(
+            r#"select count(*) as "count!", coalesce(max(revision), 0) as "revision!" from webhook"#
+        )
+        .fetch_one(&mut *self.courier().await?)
+        .answered("look for webhooks that changed")
+        .await?;
+        Ok((row.count, row.revision))
+    }
+
     /// Sends nothing more to a webhook, as long as it is the one that was read.
     ///
     /// # Errors
     /// The database is away.
     pub async fn disable_webhook(&self, webhook: &Webhook, reason: &str) -> Result<(), Fault> {
+        let (mut transaction, revision) = self.begin_put().await?;
         sqlx::query!(
             "update webhook set enabled = false, disabled_reason = $3, changed_at = now(),
-                 changed_by = null, revision = revision + 1
+                 changed_by = null, revision = $4
              where webhook_no = $1 and revision = $2",
             webhook.no,
             webhook.revision,
             reason,
+            revision,
         )
-        .execute(&mut *self.courier().await?)
+        .execute(&mut *transaction)
         .answered("disable a webhook")
         .await?;
-        Ok(())
+        transaction.commit().await.map_err(Fault::doing("commit that a webhook is disabled"))
     }
 }
 

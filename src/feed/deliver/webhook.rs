@@ -230,6 +230,15 @@ mod tests {
         assert_eq!(url_flaw("http://127.0.0.1:8080/hook", true), None);
     }
 
+    #[tokio::test]
+    async fn a_name_of_a_private_address_is_not_resolved() {
+        let resolve = |allow_private| {
+            Resolver { allow_private }.resolve("localhost".parse().expect("a name"))
+        };
+        assert!(resolve(false).await.is_err_and(|error| error.is::<NotPublic>()));
+        assert!(resolve(true).await.is_ok_and(|mut found| found.next().is_some()));
+    }
+
     #[test]
     fn a_receiver_may_ask_to_wait_in_seconds_or_until_a_date() {
         let now = Timestamp(784_111_777 * SECOND);
