@@ -5,7 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "stockroom/v1/types.proto",
     "stockroom/v1/movement_service.proto",
     "stockroom/v1/ledger_service.proto",
@@ -13,6 +13,7 @@ const SERVICES: [&str; 7] = [
     "stockroom/v1/availability_service.proto",
     "stockroom/v1/reservation_service.proto",
     "stockroom/v1/event_service.proto",
+    "stockroom/v1/report_service.proto",
 ];
 
 #[expect(clippy::disallowed_methods, reason = "cargo says there where the output goes")]

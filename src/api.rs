@@ -17,13 +17,17 @@ mod network;
 mod overload;
 mod page;
 pub mod proto;
+mod report;
 mod reservations;
 mod token;
 mod wire;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_web::GrpcWebLayer;
 
@@ -37,6 +41,7 @@ use crate::{
             event_service_server::EventServiceServer, ledger_service_server::LedgerServiceServer,
             movement_service_server::MovementServiceServer,
             network_service_server::NetworkServiceServer,
+            report_service_server::ReportServiceServer,
             reservation_service_server::ReservationServiceServer,
         },
     },
@@ -59,6 +64,9 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 /// a connection with more of them is closed, with everything else on it.
 const RESET_CALLS_MAX: usize = 1_000;
 
+/// Reports that are added up at once.
+const REPORTS_MAX: usize = 1;
+
 /// Everything that the services call.
 #[derive(Clone, Debug)]
 pub struct Api {
@@ -70,6 +78,7 @@ pub struct Api {
     snapshots: Snapshots,
     stopped: watch::Receiver<bool>,
     webhook_allow_private: bool,
+    reports: Arc<Semaphore>,
 }
 
 impl Api {
@@ -93,6 +102,7 @@ impl Api {
             snapshots: Snapshots::new(DropLimits::default()),
             stopped,
             webhook_allow_private: false,
+            reports: Arc::new(Semaphore::new(REPORTS_MAX)),
         }
     }
 
@@ -138,7 +148,8 @@ pub async fn run(
         .add_service(AvailabilityServiceServer::new(api.clone()))
         .add_service(NetworkServiceServer::new(api.clone()))
         .add_service(ReservationServiceServer::new(api.clone()))
-        .add_service(EventServiceServer::new(api));
+        .add_service(EventServiceServer::new(api.clone()))
+        .add_service(ReportServiceServer::new(api));
     // A descriptor set that this build compiled itself cannot fail to be read; without it there is no
     // reflection, and nothing else is missing.
     if let Ok(v1) = reflection(tonic_reflection::server::Builder::configure()).build_v1() {

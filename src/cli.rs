@@ -5,6 +5,7 @@ pub mod import;
 pub mod migrate;
 pub mod position;
 pub mod rejected;
+pub mod report;
 pub mod serve;
 mod show;
 pub mod verify;
@@ -43,6 +44,8 @@ enum Command {
     Position(position::PositionArgs),
     /// Lists movements that were rejected
     Rejected(rejected::RejectedArgs),
+    /// Shows figures of a period by channel and location, of a server
+    Report(report::ReportArgs),
 }
 
 impl Cli {
@@ -56,6 +59,7 @@ impl Cli {
             Command::Entries(args) => entries::run(args).await.map(|()| 0),
             Command::Position(args) => position::run(args).await.map(|()| 0),
             Command::Rejected(args) => rejected::run(args).await.map(|()| 0),
+            Command::Report(args) => report::run(args).await.map(|()| 0),
         };
         match done {
             Ok(code) => ExitCode::from(code),

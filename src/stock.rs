@@ -14,6 +14,7 @@ pub mod distance;
 pub mod draft;
 pub mod entry;
 pub mod event;
+pub mod figures;
 pub mod hash;
 pub mod hold;
 pub mod ids;

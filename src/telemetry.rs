@@ -1,6 +1,10 @@
 //! Logs through tracing, and the one table of all metrics.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use metrics::{
@@ -58,6 +62,18 @@ pub const EVENTS_AGE: &str = "stockroom_events_behind_seconds";
 pub const EVENTS_WAITING: &str = "stockroom_events_waiting";
 /// Events that were given up and neither sent again nor dismissed, by `sink`.
 pub const DEAD_LETTERS: &str = "stockroom_dead_letters";
+
+/// Steps of reservations that this server recorded, by `channel` and `step`.
+pub const RESERVATION_STEPS: &str = "stockroom_reservation_steps_total";
+/// Promises that this server saw broken by no fault of the customer, by `channel`.
+pub const BROKEN_PROMISES: &str = "stockroom_broken_promises_total";
+/// Units that were promised and not found, by `channel`.
+pub const SHORT_PICKED_UNITS: &str = "stockroom_short_picked_units_total";
+/// Requests that were refused for lack of stock, by `channel`.
+pub const STOCK_REFUSALS: &str = "stockroom_stock_refusals_total";
+/// Channels that have a label of their own, by who was counted first; the others share `other`.
+const CHANNELS_MAX: usize = 100;
+static CHANNELS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// Bounds of the buckets of batch sizes and times.
 const COMMANDS_BUCKETS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
@@ -137,6 +153,10 @@ fn describe() {
     describe_gauge!(CLOCK_IN_DOUBT, "1 while clocks disagree and nothing expires");
     describe_gauge!(WATCHERS, "Streams of availability that are open");
     describe_counter!(WATCHERS_CUT, "Streams of availability that were cut off, by reason");
+    describe_counter!(RESERVATION_STEPS, "Steps of reservations, by channel and step");
+    describe_counter!(BROKEN_PROMISES, "Promises not kept by no fault of the customer");
+    describe_counter!(SHORT_PICKED_UNITS, "Units that were promised and not found");
+    describe_counter!(STOCK_REFUSALS, "Requests refused for lack of stock");
     describe_counter!(BATCH_RETRIES, "Batches executed again after a fault");
     describe_counter!(POISONED, "Movements that break a constraint of the database");
 }
@@ -227,4 +247,57 @@ pub fn watchers(watchers: usize) {
 /// Counts a watcher that was cut off.
 pub fn watcher_cut(reason: &'static str) {
     counter!(WATCHERS_CUT, "reason" => reason).increment(1);
+}
+
+/// Counts steps of reservations; an empty channel is none.
+pub fn reservations_stepped(channel: String, step: &'static str, times: u64) {
+    counter!(RESERVATION_STEPS, "channel" => label(channel), "step" => step).increment(times);
+}
+
+/// Counts promises that were not kept.
+pub fn promises_broken(channel: String, times: u64) {
+    counter!(BROKEN_PROMISES, "channel" => label(channel)).increment(times);
+}
+
+/// Counts units that were promised and not found.
+pub fn units_short_picked(channel: String, units: u64) {
+    counter!(SHORT_PICKED_UNITS, "channel" => label(channel)).increment(units);
+}
+
+/// Counts requests that were refused for lack of stock.
+pub fn requests_refused(channel: String, times: u64) {
+    counter!(STOCK_REFUSALS, "channel" => label(channel)).increment(times);
+}
+
+/// The label of a channel: there are never more than a hundred and one.
+fn label(channel: String) -> String {
+    let mut known = CHANNELS.lock().unwrap_or_else(PoisonError::into_inner);
+    bounded(channel, &mut known)
+}
+
+fn bounded(label: String, known: &mut BTreeSet<String>) -> String {
+    if !known.contains(&label) {
+        if known.len() >= CHANNELS_MAX {
+            return "other".to_owned();
+        }
+        known.insert(label.clone());
+    }
+    label
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_beyond_the_hundredth_share_a_label() {
+        let mut known = BTreeSet::new();
+        let mut labels = BTreeSet::new();
+        for channel in 0..1_000 {
+            labels.insert(bounded(format!("c{channel}"), &mut known));
+        }
+        assert_eq!(labels.len(), CHANNELS_MAX + 1);
+        assert_eq!(bounded("c7".to_owned(), &mut known), "c7");
+        assert_eq!(bounded("c700".to_owned(), &mut known), "other");
+    }
 }

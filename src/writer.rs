@@ -6,6 +6,7 @@
 //! and after a batch) and `execute` (one batch, until its outcome is known).
 
 mod admit;
+pub mod counted;
 mod execute;
 pub mod hold;
 mod lane;
@@ -45,6 +46,7 @@ use crate::{
     },
     telemetry,
     writer::{
+        counted::Counted,
         lane::{Decided, Job, Lane},
         resume::ResumePoints,
         split::split,
@@ -66,6 +68,7 @@ pub struct Writer {
     wide: Arc<Semaphore>,
     resume_points: ResumePoints,
     pickup_secret: PickupSecret,
+    counted: Counted,
 }
 
 /// What a source reports at once.
@@ -169,6 +172,7 @@ impl Writer {
             resume_points: ResumePoints::start(ledger.clone()),
             pickup_secret: PickupSecret::new(&ledger.pickup_secret().await?),
             reads: Reads::new(ledger, availability),
+            counted: stores.counted.clone(),
             stores,
         })
     }

@@ -19,11 +19,12 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// A database that does not answer within this time counts as away.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Services whose readiness is named separately from that of the process.
-const NAMED: [&str; 4] = [
+const NAMED: [&str; 5] = [
     "stockroom.v1.MovementService",
     "stockroom.v1.LedgerService",
     "stockroom.v1.NetworkService",
     "stockroom.v1.EventService",
+    "stockroom.v1.ReportService",
 ];
 
 /// The state of the server, for whoever asks. Cheap to clone.

@@ -18,7 +18,7 @@ use crate::{
     feed::{Feed, deliver::Delivery},
     ledger::{Ledger, fault::Kind},
     telemetry,
-    writer::{Writer, reschedule::Rescheduler, sweep::Sweeper},
+    writer::{Writer, counted::Counting, reschedule::Rescheduler, sweep::Sweeper},
 };
 
 /// How often changes of master data by other servers are looked for.
@@ -70,6 +70,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         let refresh = tokio::spawn(refresh(ledger.clone()));
         let sweeper = Sweeper::start(&writer);
         let rescheduler = Rescheduler::start(&writer);
+        let counting = Counting::start(&writer);
         tracing::info!(address = %listener.local_addr()?, "listening");
         let delivery = Delivery::start(ledger.clone(), config.events.delivery())?;
         let api = Api::new(ledger.clone(), availability, writer.clone(), stopped.clone())
@@ -84,6 +85,9 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         drop(feed);
         if let Err(fault) = writer.resume_points().flush().await {
             tracing::warn!(fault = fault.chain(), "resume points were not written");
+        }
+        if let Err(fault) = counting.tell().await {
+            tracing::warn!(fault = fault.chain(), "refusals were not added up");
         }
         ledger.close().await;
         anyhow::Ok(())

@@ -68,7 +68,7 @@ pub enum Settlement {
 }
 
 /// Who gave it up. The numbers are those of the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(i16)]
 pub enum CancelledBy {
     /// The customer.

@@ -71,7 +71,8 @@ impl Writer {
         let policy = &asked.terms.policy;
         let unheard = leave_out_unheard(asked.per_line, &mut asked.lines, policy);
         let held = self.hold_asked(&ask, asked).await;
-        held.map_err(|denial| denial.also_short_of(unheard))
+        let held = held.map_err(|denial| denial.also_short_of(unheard));
+        held.inspect_err(|denial| self.counted.denied(channel, place.location, denial))
     }
 
     async fn hold_asked(&self, ask: &Ask, asked: Asked) -> Result<Held, Denial> {
@@ -125,15 +126,21 @@ impl Writer {
             fingerprint: fingerprint_of_hold(&ask, "replace_hold", &promise),
             names,
         };
+        let replaced = self.replace_asked(&ask, asked).await;
+        replaced.inspect_err(|denial| self.counted.denied(channel, id.place.location, denial))
+    }
+
+    async fn replace_asked(&self, ask: &Ask, asked: Asked) -> Result<Held, Denial> {
+        let id = asked.id;
         asked.check()?;
         if asked.of_quotas && self.is_in_redis(id).await {
-            return self.hold_instead(&ask, asked).await;
+            return self.hold_instead(ask, asked).await;
         }
         loop {
             if asked.of_quotas || !asked.is_known() {
-                return self.replace_in_ledger(&ask, asked).await;
+                return self.replace_in_ledger(ask, asked).await;
             }
-            match self.replace_in_redis(&ask, &asked).await {
+            match self.replace_in_redis(ask, &asked).await {
                 Ok(Replaced::Answer(HoldAnswer::Contended)) => {
                     pause(ask.deadline, CONTENDED_PAUSE).await?;
                 }
@@ -141,10 +148,10 @@ impl Writer {
                     pause(ask.deadline, LATE_PAUSE).await?;
                 }
                 Ok(Replaced::Answer(HoldAnswer::Unusable(_))) => {
-                    return self.hold_instead(&ask, asked).await;
+                    return self.hold_instead(ask, asked).await;
                 }
                 Ok(Replaced::Answer(HoldAnswer::InLedger) | Replaced::Unknown) | Err(_) => {
-                    return self.replace_in_ledger(&ask, asked).await;
+                    return self.replace_in_ledger(ask, asked).await;
                 }
                 Ok(Replaced::Answer(answer)) => return asked.answered(answer),
                 Ok(Replaced::InUse) => return Err(Refusal::HoldInUse.into()),

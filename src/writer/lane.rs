@@ -304,6 +304,7 @@ pub(super) async fn run(stores: &Stores, partitions: &[Partition], jobs: Vec<Job
     let mut settled = done.map(|done| {
         effects = done.effects;
         effects.iter().for_each(|effect| stores.wrote(effect.epoch()));
+        stores.counted.did(&effects);
         (done.answers.into_iter(), done.heads, done.replicated)
     });
     for (length, reply) in waiting {

@@ -159,8 +159,10 @@ impl Writer {
             }
             Action::Change(..) => Vec::new(),
         };
+        let (channel, location) = (step.channel, step.place.location);
         let taken = self.take(Command::Step(Box::new(step)), names, ask.deadline).await;
-        taken.map_err(|denial| denial.also_short_of(unheard))
+        let taken = taken.map_err(|denial| denial.also_short_of(unheard));
+        taken.inspect_err(|denial| self.counted.denied(channel, location, denial))
     }
 
     /// Makes reservations at several locations, all or none.
@@ -174,7 +176,13 @@ impl Writer {
     ) -> Result<Stepped, Denial> {
         let names = self.names();
         let steps = self.creations(&ask, &promises).await?;
-        self.take(Command::Basket(steps), names, ask.deadline).await
+        let first = steps.first().map(|step| (step.channel, step.place.location));
+        let taken = self.take(Command::Basket(steps), names, ask.deadline).await;
+        taken.inspect_err(|denial| {
+            if let Some((channel, location)) = first {
+                self.counted.denied(channel, location, denial);
+            }
+        })
     }
 
     /// Takes a reservation a step further.
@@ -189,9 +197,12 @@ impl Writer {
         let names = self.names();
         let fingerprint = wish.fingerprint(&ask, &id);
         let change = self.wished(&id, wish).await?;
+        let asked = change.elsewhere().map_or(id.place, |elsewhere| elsewhere.to).location;
         let action = Action::Change(Target::Reservation(id), change);
         let step = self.step_of(&ask, id.place, fingerprint, action).await?;
-        self.take(Command::Step(Box::new(step)), names, ask.deadline).await
+        let taken = self.take(Command::Step(Box::new(step)), names, ask.deadline).await;
+        // Its channel is known to the ledger, which is not asked for the sake of counting.
+        taken.inspect_err(|denial| self.counted.denied(None, asked, denial))
     }
 
     /// Gives a command, whose names were looked up in the epoch `names`, its place in its lane and waits

@@ -12,10 +12,10 @@ use crate::{
         ids::{Partition, Seq},
         machine::Plan,
     },
-    writer::admit::Admitted,
+    writer::{admit::Admitted, counted::Steps},
 };
 
-/// What a batch did to one partition, as far as Redis has to know.
+/// What a batch did to one partition, as far as it has to be told.
 #[derive(Debug)]
 pub(super) struct Effect {
     pub partition: Partition,
@@ -25,6 +25,8 @@ pub(super) struct Effect {
     rows: Vec<Row>,
     consumed: Vec<Consumed>,
     ledger_holds: Vec<HoldId>,
+    /// For the metrics, of which Redis knows nothing.
+    pub steps: Steps,
 }
 
 impl Effect {
@@ -54,6 +56,7 @@ pub(super) fn effects(plan: &Plan<'_>, heads: &[Head]) -> Vec<Effect> {
             rows: rows.collect(),
             consumed: Vec::new(),
             ledger_holds: Vec::new(),
+            steps: Steps::of(plan, &log.entries),
         };
         for entry in log.entries.iter().filter(|entry| !entry.hold_id.is_empty()) {
             let Ok(hold) = entry.hold_id.parse::<HoldId>() else { continue };

@@ -7,7 +7,11 @@ use std::sync::{
 
 use tokio::sync::{Notify, watch};
 
-use crate::{availability::Availability, ledger::Ledger, writer::patience::Patience};
+use crate::{
+    availability::Availability,
+    ledger::Ledger,
+    writer::{counted::Counted, patience::Patience},
+};
 
 /// The stores, and what all lanes have found out about them. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -22,6 +26,8 @@ pub(super) struct Stores {
     recorded: Arc<watch::Sender<()>>,
     /// With projections that are late.
     pub patience: Arc<Patience>,
+    /// Not told yet.
+    pub counted: Counted,
 }
 
 impl Stores {
@@ -33,6 +39,7 @@ impl Stores {
             committed: Arc::default(),
             recorded: Arc::default(),
             patience: Arc::default(),
+            counted: Counted::default(),
         }
     }
 

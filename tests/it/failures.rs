@@ -1,6 +1,7 @@
 //! What goes wrong in shops: each case that the ledger answers for, by its number.
 
 mod bad_input;
+mod checkout;
 mod closures;
 mod counts;
 mod customers;

@@ -17,6 +17,7 @@ pub mod raw;
 pub mod raw_redis;
 pub mod receiver;
 pub mod redis;
+pub mod reports;
 pub mod reservations;
 pub mod seed;
 pub mod server;

@@ -5,6 +5,7 @@ mod calendar;
 mod distance;
 mod events;
 mod examples;
+mod figures;
 pub mod invariants;
 mod live;
 pub mod memory;

@@ -2,24 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use stockroom::api::proto::{MovementKind, StockState};
+use stockroom::api::proto::{MovementKind, ReportGrouping, StockState};
 
 use crate::harness::{
     movements::{Became as _, adjust, count, receipt, sale},
+    reports::everything,
     server::Server,
 };
 
-/// What counts found missing, by location.
+/// What counts found missing, by location, as a report tells it.
 async fn shrinkage(server: &Server) -> BTreeMap<String, i64> {
-    let mut shrinkage = BTreeMap::new();
-    for entry in server.entries().await {
-        if entry.kind() == MovementKind::CountVariance {
-            let lost = entry.from_state == StockState::Sellable as i32;
-            let units = if lost { entry.quantity } else { -entry.quantity };
-            *shrinkage.entry(entry.location_id).or_default() += units;
-        }
-    }
-    shrinkage
+    let report = server.report(everything(ReportGrouping::Location)).await.unwrap();
+    let rows = report.stock.into_iter().filter(|row| row.shrinkage_units != 0);
+    rows.map(|row| (row.location_id, row.shrinkage_units)).collect()
 }
 
 #[tokio::test]
@@ -57,6 +52,11 @@ async fn f23_shrinkage_is_a_figure_per_location() {
     }
     let missing = [("berlin".to_owned(), 2)];
     assert_eq!(shrinkage(&server).await, missing.into(), "three lost, one found; paris agrees");
+    let berlin = server.stock_figures("berlin").await;
+    assert_eq!((berlin.counts, berlin.counts_that_differed), (2, 2), "{berlin:?}");
+    assert_eq!((berlin.units_lost, berlin.units_found), (3, 1), "{berlin:?}");
+    let paris = server.stock_figures("paris").await;
+    assert_eq!((paris.counts, paris.counts_that_differed), (1, 0), "{paris:?}");
 }
 
 #[tokio::test]

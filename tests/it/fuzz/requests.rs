@@ -50,7 +50,7 @@ const WORDS: [&str; 22] = [
 type Again = fn(&[u8]) -> bool;
 
 /// Every request, decoded, encoded and decoded again.
-const REQUESTS: [(&str, Again); 49] = [
+const REQUESTS: [(&str, Again); 50] = [
     ("AmendReservation", again::<proto::AmendReservationRequest>),
     ("ApplySnapshot", again::<proto::ApplySnapshotRequest>),
     ("BatchCreateReservations", again::<proto::BatchCreateReservationsRequest>),
@@ -70,6 +70,7 @@ const REQUESTS: [(&str, Again); 49] = [
     ("ExtendReservation", again::<proto::ExtendReservationRequest>),
     ("FindPickupLocations", again::<proto::FindPickupLocationsRequest>),
     ("GetPosition", again::<proto::GetPositionRequest>),
+    ("GetReport", again::<proto::GetReportRequest>),
     ("GetReservation", again::<proto::GetReservationRequest>),
     ("GetWebhook", again::<proto::GetWebhookRequest>),
     ("HoldStock", again::<proto::HoldStockRequest>),

@@ -89,6 +89,7 @@ impl Drop for Binary {
     }
 }
 
-async fn free_address() -> SocketAddr {
+/// Where nobody listens yet.
+pub async fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }

@@ -19,7 +19,7 @@ use stockroom::{
     availability::Availability,
     feed::Feed,
     ledger::{Ledger, Options},
-    writer::{Writer, reschedule::Rescheduler, sweep::Sweeper},
+    writer::{Writer, counted::Counting, reschedule::Rescheduler, sweep::Sweeper},
 };
 use tokio::{
     net::TcpListener,
@@ -108,6 +108,7 @@ impl Server {
             .with_private_webhooks(true);
         let sweeper = Sweeper::start(&writer);
         let rescheduler = Rescheduler::start(&writer);
+        let counting = Counting::start(&writer);
         let serving = tokio::spawn(async move {
             let mut shutdown = stopped;
             let shutdown = async move {
@@ -118,6 +119,8 @@ impl Server {
             drop(rescheduler);
             drop(feed);
             writer.resume_points().flush().await.unwrap();
+            // A test may have taken its database away.
+            let _ = counting.tell().await;
             drop(drain);
         });
         let connection = connect(address);
