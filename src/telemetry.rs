@@ -67,6 +67,8 @@ pub const DEAD_LETTERS: &str = "stockroom_dead_letters";
 pub const RESERVATION_STEPS: &str = "stockroom_reservation_steps_total";
 /// Promises that this server saw broken by no fault of the customer, by `channel`.
 pub const BROKEN_PROMISES: &str = "stockroom_broken_promises_total";
+/// Seconds from when a reservation was made until it was READY.
+pub const TIME_TO_READY: &str = "stockroom_time_to_ready_seconds";
 /// Units that were promised and not found, by `channel`.
 pub const SHORT_PICKED_UNITS: &str = "stockroom_short_picked_units_total";
 /// Requests that were refused for lack of stock, by `channel`.
@@ -79,6 +81,11 @@ static CHANNELS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 const COMMANDS_BUCKETS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 const SECONDS_BUCKETS: [f64; 11] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// From a minute to three days.
+const PICKING_BUCKETS: [f64; 11] = [
+    60.0, 300.0, 900.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 28_800.0, 86_400.0, 172_800.0,
+    259_200.0,
+];
 /// How often the recorder drops what it no longer needs.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -106,6 +113,7 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(full(BATCH_COMMANDS), &COMMANDS_BUCKETS)?
         .set_buckets_for_metric(full(BATCH_SECONDS), &SECONDS_BUCKETS)?
         .set_buckets_for_metric(full(EXPIRY_LATENESS), &SECONDS_BUCKETS)?
+        .set_buckets_for_metric(full(TIME_TO_READY), &PICKING_BUCKETS)?
         .install_recorder()?;
     describe();
     metrics_process::Collector::default().describe();
@@ -155,6 +163,11 @@ fn describe() {
     describe_counter!(WATCHERS_CUT, "Streams of availability that were cut off, by reason");
     describe_counter!(RESERVATION_STEPS, "Steps of reservations, by channel and step");
     describe_counter!(BROKEN_PROMISES, "Promises not kept by no fault of the customer");
+    describe_histogram!(
+        TIME_TO_READY,
+        Unit::Seconds,
+        "Time from when a reservation was made until it was READY"
+    );
     describe_counter!(SHORT_PICKED_UNITS, "Units that were promised and not found");
     describe_counter!(STOCK_REFUSALS, "Requests refused for lack of stock");
     describe_counter!(BATCH_RETRIES, "Batches executed again after a fault");
@@ -252,6 +265,11 @@ pub fn watcher_cut(reason: &'static str) {
 /// Counts steps of reservations; an empty channel is none.
 pub fn reservations_stepped(channel: String, step: &'static str, times: u64) {
     counter!(RESERVATION_STEPS, "channel" => label(channel), "step" => step).increment(times);
+}
+
+/// Measures how long a reservation took until it was READY.
+pub fn ready_after(time_us: i64) {
+    histogram!(TIME_TO_READY).record(time_us as f64 / 1e6);
 }
 
 /// Counts promises that were not kept.

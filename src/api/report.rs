@@ -17,7 +17,7 @@ use crate::{
         wire,
     },
     ledger::{
-        figures::{Asked, REPORT_ENTRIES_MAX, Report, TooManyEntries},
+        figures::{Asked, Report, TooManyEntries},
         queries::Names,
     },
     stock::{
@@ -27,6 +27,8 @@ use crate::{
     },
 };
 
+/// Entries of one report. Each costs up to a hundred bytes of memory.
+const ENTRIES_MAX: i64 = 2_000_000;
 /// Channels, and locations, of one request.
 const IDS_MAX: usize = 1_000;
 /// Sources of one answer.
@@ -104,7 +106,8 @@ impl Api {
         let (channels, places) = (Some(channels), Some(places));
         let channels = channels.filter(|channels| !channels.is_empty());
         let places = places.filter(|places| !places.is_empty());
-        Ok(Asked { from, until, grouping, channels, places })
+        let entries_max = ENTRIES_MAX;
+        Ok(Asked { from, until, grouping, channels, places, entries_max })
     }
 }
 
@@ -222,10 +225,10 @@ fn name_of(number: Option<i32>, names: &HashMap<i32, String>) -> String {
 
 fn too_many_entries(TooManyEntries(entries): TooManyEntries) -> Status {
     let message = format!(
-        "the period has {entries} entries, and a report at most {REPORT_ENTRIES_MAX}; ask for a \
+        "the period has {entries} entries, and a report at most {ENTRIES_MAX}; ask for a \
          shorter one, or for fewer locations"
     );
-    let (entries, most) = (entries.to_string(), REPORT_ENTRIES_MAX.to_string());
+    let (entries, most) = (entries.to_string(), ENTRIES_MAX.to_string());
     let metadata = [("entries", &*entries), ("entries_max", &most)];
     status(Code::FailedPrecondition, "REPORT_TOO_LARGE", message, &metadata)
 }

@@ -22,9 +22,6 @@ use crate::{
     },
 };
 
-/// Entries of one report. Each costs up to a hundred bytes of memory, and so many are read in about a
-/// minute.
-pub const REPORT_ENTRIES_MAX: i64 = 2_000_000;
 /// Entries that are read at once: no statement takes longer than a moment.
 const ENTRIES_PAGE: i64 = 2_000;
 /// Positions that are read at once.
@@ -43,6 +40,8 @@ pub struct Asked {
     pub channels: Option<FxHashSet<ChannelNo>>,
     /// Only these locations; `None`: all.
     pub places: Option<Vec<Place>>,
+    /// Entries of the period; with more of them nothing is read.
+    pub entries_max: i64,
 }
 
 /// What a report says.
@@ -95,7 +94,7 @@ impl Ledger {
         };
         let ranges = self.ranges(&partitions, period).await?;
         let entries = ranges.iter().map(|range| range.until - range.after).sum();
-        if entries > REPORT_ENTRIES_MAX {
+        if entries > asked.entries_max {
             return Ok(Err(TooManyEntries(entries)));
         }
         let locations = asked.places.map(|places| places.iter().map(|at| at.location).collect());

@@ -144,6 +144,10 @@ impl Steps {
                     continue;
                 }
                 let by = after.and_then(|after| after.cancelled_by);
+                let becomes_ready = said == Said::Ready && !was_ready;
+                if let Some(after) = after.filter(|_| becomes_ready) {
+                    telemetry::ready_after(entry.recorded_at.0 - after.created_at.0);
+                }
                 if let Some(step) = name_of(said, was_ready) {
                     steps.push((entry.channel, Step::Took(step), 1));
                 }

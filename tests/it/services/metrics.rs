@@ -1,8 +1,9 @@
 //! What `/metrics` tells, by a server of its own: metrics belong to a process.
 
 use stockroom::api::proto::{
-    Channel, CreateReservationRequest, Location, PutChannelRequest, PutLocationRequest,
-    movement_service_client::MovementServiceClient, network_service_client::NetworkServiceClient,
+    Channel, CreateReservationRequest, Location, MarkReadyRequest, PutChannelRequest,
+    PutLocationRequest, movement_service_client::MovementServiceClient,
+    network_service_client::NetworkServiceClient,
     reservation_service_client::ReservationServiceClient,
 };
 use tokio::{
@@ -51,8 +52,16 @@ async fn reservations_and_refusals_are_counted_by_channel_and_never_by_item() {
     reservations.create_reservation(ask("k2", 1)).await.unwrap_err();
     let found = pick("p", &made, &[("plum-jam", 1, "not_found")]);
     reservations.report_pick(found).await.unwrap();
+    let ready = MarkReadyRequest {
+        request_id: "m".to_owned(),
+        reservation_id: made.clone(),
+        ..MarkReadyRequest::default()
+    };
+    reservations.mark_ready(ready).await.unwrap();
     let expected = [
         r#"stockroom_reservation_steps_total{channel="web-shop",step="made"} 1"#,
+        r#"stockroom_reservation_steps_total{channel="web-shop",step="ready"} 1"#,
+        "stockroom_time_to_ready_seconds_count 1",
         r#"stockroom_stock_refusals_total{channel="web-shop"} 1"#,
         r#"stockroom_broken_promises_total{channel="web-shop"} 1"#,
         r#"stockroom_short_picked_units_total{channel="web-shop"} 2"#,

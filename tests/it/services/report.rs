@@ -2,9 +2,13 @@
 
 use std::process::Command;
 
-use stockroom::api::proto::{
-    CancelledBy, CreateReservationRequest, GetReportRequest, Movement, ReportGrouping,
-    ReservationFigures, ReservationState, StockFigures,
+use stockroom::{
+    api::proto::{
+        CancelledBy, CreateReservationRequest, GetReportRequest, Movement, ReportGrouping,
+        ReservationFigures, ReservationState, StockFigures,
+    },
+    ledger::figures::{Asked, TooManyEntries},
+    stock::{figures::Grouping, time::Timestamp},
 };
 use tonic::Code;
 
@@ -197,6 +201,25 @@ async fn what_a_report_cannot_be_of_is_refused() {
             .await,
     ];
     assert_eq!(unknown, [Code::NotFound; 2]);
+}
+
+#[tokio::test]
+async fn a_period_of_more_entries_than_a_report_may_have_is_not_read() {
+    let server = Server::start().await;
+    server.put_locations(&["berlin", "paris"]).await;
+    server.record(["berlin", "paris"].map(|at| receipt("r", at, "jam", 1)).to_vec()).await;
+    let asked = |entries_max| Asked {
+        from: Timestamp::Y2000,
+        until: Timestamp::Y10000,
+        grouping: Grouping { channel: true, location: true },
+        channels: None,
+        places: None,
+        entries_max,
+    };
+    let report = server.ledger.report(asked(2)).await.unwrap().unwrap();
+    assert_eq!(report.entries, 2);
+    let refused = server.ledger.report(asked(1)).await.unwrap();
+    assert_eq!(refused.unwrap_err(), TooManyEntries(2));
 }
 
 #[tokio::test]
