@@ -1,6 +1,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test run fuzz load bench bench-ingest bench-single bench-read bench-reserve \
-	bench-patterns bench-size bench-growth bench-overload simulate mutants torture check-history sqlx
+	bench-patterns bench-pickup bench-size bench-growth bench-overload simulate mutants torture \
+	check-history sqlx
 
 help: ## list what there is
 	@grep -E '^[a-z-]+: ## ' $(MAKEFILE_LIST) | sed 's/: ## /\t/' | expand -t 16
@@ -38,6 +39,9 @@ bench-reserve: ## reservations and holds per second, against row locks and a bar
 
 bench-patterns: ## reservations per second, against how others keep from overselling
 	@scripts/bench.sh patterns
+
+bench-pickup: ## the nearest of 17,700 pickup points that have a basket (DATA=folder: the real ones)
+	@scripts/bench.sh pickup
 
 bench-size: ## bytes of a position in Redis and of an entry in PostgreSQL
 	@scripts/bench.sh size

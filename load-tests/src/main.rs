@@ -22,6 +22,7 @@ mod naive;
 mod open;
 mod overload;
 mod patterns;
+mod pickup;
 mod raw_redis;
 mod read;
 mod report;
@@ -62,6 +63,8 @@ enum Command {
     Reserve(reserve::ReserveArgs),
     /// Reservations a second, against how others keep from overselling.
     Patterns(patterns::PatternsArgs),
+    /// The nearest of 17,700 pickup points that have a basket, against a search through all of them.
+    Pickup(pickup::PickupArgs),
     /// Bytes of a position in Redis and of an entry in PostgreSQL.
     Size(size::SizeArgs),
     /// The same load on little and on much, and how long a rebuild and a first load take.
@@ -93,6 +96,7 @@ fn main() -> anyhow::Result<()> {
         Command::Read(args) => read::run(&args),
         Command::Reserve(args) => reserve::run(&args),
         Command::Patterns(args) => patterns::run(&args),
+        Command::Pickup(args) => pickup::run(&args),
         Command::Size(args) => size::run(&args),
         Command::Growth(args) => growth::run(&args),
         Command::Overload(args) => overload::run(&args),

@@ -134,9 +134,11 @@ async fn load_stock(
            union all
            select null, row(r.digest, r.location, r.seq, r.returned, r.corrected_seq)::request_row,
                null, null
-           from unnest($2::uuid[]) as wanted (digest)
+           from unnest($2::uuid[], $5::int[]) as wanted (digest, location)
            cross join lateral (
-               select * from request where partition = $1 and digest = wanted.digest offset 0
+               select * from request
+               where partition = $1 and digest = wanted.digest and location = wanted.location
+               offset 0
            ) as r
            union all
            select null, null, row(p.location, p.item, p.sellable, p.staged, p.blocked, p.in_transit,
@@ -160,6 +162,7 @@ async fn load_stock(
         &requests.iter().map(|key| Uuid::from_u128(key.digest.0)).collect::<Vec<_>>(),
         &positions.iter().map(|key| key.place.location.0).collect::<Vec<_>>(),
         &positions.iter().map(|key| key.item.0).collect::<Vec<_>>(),
+        &requests.iter().map(|key| key.place.location.0).collect::<Vec<_>>(),
     )
     .fetch_all(connection)
     .await

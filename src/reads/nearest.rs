@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
+
 use crate::{
     ambient,
     ledger::{directory::KnownLocation, fault::Fault},
     reads::{Question, Reads},
     stock::{
         channel_policy::Policy,
-        distance::{Coordinates, nearest},
+        distance::{Spot, nearest},
         ids::{ItemNo, LocationNo, Place, PositionKey},
         time::{SECOND, Timestamp},
     },
@@ -25,7 +27,7 @@ const AGE_US_MAX: i64 = 5 * SECOND;
 #[derive(Clone, Copy, Debug)]
 pub struct Search<'s> {
     /// From where.
-    pub from: Coordinates,
+    pub from: Spot,
     /// Not there.
     pub except: Option<Place>,
     /// No farther away, in metres.
@@ -78,16 +80,24 @@ impl Reads {
     async fn among_known(&self, search: Search<'_>) -> Result<Found, Fault> {
         let mut found =
             Found { nearby: Vec::new(), as_of: ambient::now(), degraded: false, truncated: false };
-        let mut candidates = self.candidates(&search).into_iter().peekable();
-        let mut looked_at = 0;
-        while candidates.peek().is_some() && found.nearby.len() < search.found_max {
-            if looked_at == CANDIDATES_MAX {
-                found.truncated = true;
+        let mut looked_at = FxHashSet::default();
+        // Mostly the nearest few will do.
+        for most in [PART, CANDIDATES_MAX + 1] {
+            let mut candidates = self.candidates(&search, most);
+            candidates.retain(|(location, _)| !looked_at.contains(&location.place.location));
+            let mut candidates = candidates.into_iter().peekable();
+            while candidates.peek().is_some() && found.nearby.len() < search.found_max {
+                if looked_at.len() == CANDIDATES_MAX {
+                    found.truncated = true;
+                    break;
+                }
+                let part: Vec<_> = candidates.by_ref().take(PART).collect();
+                looked_at.extend(part.iter().map(|(location, _)| location.place.location));
+                self.look_at(&search, part, &mut found).await?;
+            }
+            if looked_at.len() < PART || found.nearby.len() >= search.found_max {
                 break;
             }
-            let part: Vec<_> = candidates.by_ref().take(PART).collect();
-            looked_at += part.len();
-            self.look_at(&search, part, &mut found).await?;
         }
         Ok(found)
     }
@@ -110,7 +120,7 @@ impl Reads {
         self.ledger.directory().refresh().await?;
         let from = {
             let known = self.ledger.directory().known();
-            known.location_of(place.location).and_then(|own| own.coordinates)
+            known.location_of(place.location).and_then(|own| own.spot)
         };
         let Some(from) = from else { return Ok(Vec::new()) };
         let lines: Vec<_> = lines.iter().map(|&(item, quantity)| (Some(item), quantity)).collect();
@@ -120,8 +130,8 @@ impl Reads {
         Ok(self.among_known(search).await?.nearby)
     }
 
-    /// By distance; one more than are looked at.
-    fn candidates(&self, search: &Search<'_>) -> Vec<(Arc<KnownLocation>, f64)> {
+    /// The nearest, by distance.
+    fn candidates(&self, search: &Search<'_>, most: usize) -> Vec<(Arc<KnownLocation>, f64)> {
         let (known, now) = (self.ledger.directory().known(), ambient::now());
         let locations = known.locations().filter(|location| {
             location.pickup_enabled
@@ -129,13 +139,13 @@ impl Reads {
                 && search.policy.is_eligible(location.place.location)
                 && location.live.check_accepts(now).is_ok()
         });
-        let located = locations.map(|location| (location.place.location, location.coordinates));
-        let near = nearest(search.from, located);
+        let located = locations.map(|location| (location.place.location, location.spot));
+        let near = nearest(&search.from, located, most).into_iter();
         let near = near.take_while(|(_, distance_m)| *distance_m <= search.radius_m);
         let with = |(number, distance_m): (LocationNo, f64)| {
             Some((Arc::clone(known.location_of(number)?), distance_m))
         };
-        near.take(CANDIDATES_MAX + 1).filter_map(with).collect()
+        near.filter_map(with).collect()
     }
 
     /// Reads what some locations have, and adds those that are wanted.

@@ -177,6 +177,8 @@ impl Snapshot {
     /// sent again repeats what it did, row by row.
     pub fn draft(&self, sku: &str, quantity: i64) -> Draft {
         let mut hash = StableHash::new("snapshot row");
+        // Also of the location: a source that counts a thousand of them may use one key for all.
+        hash.text(&self.location_id);
         hash.text(&self.key);
         hash.text(sku);
         Draft {

@@ -159,7 +159,7 @@ fn network() -> Network {
         place: place(location_id),
         calendar: Arc::clone(&calendar),
         preparation: 0,
-        coordinates: None,
+        spot: None,
         pickup_enabled: true,
         live: Live::default(),
         pickups_per_quarter_hour: 0,

@@ -14,7 +14,12 @@ use crate::{
         wire::time_out,
     },
     reads::nearest::{Nearby, Search},
-    stock::{distance::Coordinates, ids::ItemNo, network::is_on_earth, time::Timestamp},
+    stock::{
+        distance::{Coordinates, Spot},
+        ids::ItemNo,
+        network::is_on_earth,
+        time::Timestamp,
+    },
 };
 
 const LOCATIONS_DEFAULT: u32 = 5;
@@ -25,7 +30,7 @@ impl Api {
         &self,
         sent: FindPickupLocationsRequest,
     ) -> Result<FindPickupLocationsResponse, Status> {
-        let from = coordinates(&sent)?;
+        let from = Spot::new(coordinates(&sent)?);
         let radius_m = radius_m(sent.radius_m)?;
         let found_max = locations_max(sent.locations_max)?;
         let policy = self.policy(&sent.channel_id).await?;

@@ -10,7 +10,7 @@ use crate::{
     stock::{
         calendar::Calendar,
         channel_policy::Policy,
-        distance::Coordinates,
+        distance::Spot,
         ids::{ChannelNo, ItemNo, LocationNo, Place, PositionKey, SourceNo},
         live::Live,
         time::Micros,
@@ -46,7 +46,7 @@ pub struct KnownLocation {
     /// How long an order takes to be ready, in opening time.
     pub preparation: Micros,
     /// Where it is on earth, if anybody said so.
-    pub coordinates: Option<Coordinates>,
+    pub spot: Option<Spot>,
     /// Whether customers may collect there.
     pub pickup_enabled: bool,
     /// What its status says.
@@ -222,7 +222,7 @@ impl KnownLocation {
                 Calendar::new(zone, location.opening.clone()).closed(location.live.closure),
             ),
             preparation: location.preparation,
-            coordinates: location.coordinates,
+            spot: location.coordinates.map(Spot::new),
             pickup_enabled: location.pickup_enabled,
             live: location.live,
             pickups_per_quarter_hour: location.pickups_per_quarter_hour,

@@ -180,7 +180,10 @@ async fn f28_every_server_knows_when_a_location_is_open() {
     let (own, other) = (first.ledger.directory(), second.ledger.directory());
     let known = own.known().location("berlin").cloned().unwrap();
     assert_eq!(&*known.location_id, "berlin");
-    assert_eq!((known.coordinates, known.pickup_enabled), (Some((52.52, 13.4)), false));
+    assert_eq!(
+        (known.spot.map(|spot| spot.at), known.pickup_enabled),
+        (Some((52.52, 13.4)), false)
+    );
     assert_eq!(known.preparation, 5_400 * SECOND + 500);
     // Tuesday the 22nd; the 23rd is an exception and the other days are closed.
     let now = at("2026-12-22T18:00:00+01:00");

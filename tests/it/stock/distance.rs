@@ -1,7 +1,7 @@
 //! Distances on earth, against figures that others give.
 
 use proptest::{collection::vec, option, prelude::*};
-use stockroom::stock::distance::{EARTH_RADIUS_M, distance_m, nearest};
+use stockroom::stock::distance::{EARTH_RADIUS_M, Spot, distance_m, nearest};
 
 const BERLIN: (f64, f64) = (52.52, 13.405);
 const PARIS: (f64, f64) = (48.8566, 2.3522);
@@ -40,10 +40,13 @@ fn the_nearest_come_first_and_what_is_nowhere_does_not_come_at_all() {
         ("louvre", Some(PARIS)),
         ("berlin", Some(BERLIN)),
     ];
-    let found: Vec<_> = nearest(BERLIN, shops).collect();
+    let shops = shops.map(|(name, at)| (name, at.map(Spot::new)));
+    let found = nearest(&Spot::new(BERLIN), shops, 9);
     let names: Vec<_> = found.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["berlin", "louvre", "paris", "sydney"], "as far: the least first");
     assert_eq!(found[0].1, 0.0);
+    assert_eq!(nearest(&Spot::new(BERLIN), shops, 2), found[..2], "of those as far the least");
+    assert_eq!(nearest(&Spot::new(BERLIN), shops, 0), []);
 }
 
 proptest! {
@@ -57,7 +60,8 @@ proptest! {
             .filter_map(|(number, shop)| Some((number, distance_m(from, (*shop)?))))
             .collect();
         all.sort_by(|(_, one): &(i32, f64), (_, other)| one.total_cmp(other));
-        let found: Vec<_> = nearest(from, (0..).zip(shops)).take(5).collect();
+        let spots = shops.into_iter().map(|shop| shop.map(Spot::new));
+        let found = nearest(&Spot::new(from), (0..).zip(spots), 5);
         all.truncate(5);
         prop_assert_eq!(found, all);
     }
