@@ -33,6 +33,7 @@ mod names;
 pub mod network;
 pub mod outbox;
 pub mod queries;
+pub mod recall;
 pub mod rejected;
 pub mod reservation;
 mod resume;

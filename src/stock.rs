@@ -5,7 +5,7 @@
 //! (what they add up to, and the fold that lets counts and late facts meet), [`refusal`] (every reason
 //! for a no, in order of precedence), then [`machine`], which decides. [`calendar`], [`live`],
 //! [`distance`], [`policy`] and [`channel_policy`] say when, where and how much may be promised;
-//! [`snapshot`] is a count of a whole location; [`event`] says what of it all is worth telling others.
+//! [`snapshot`] is a count of a whole location, [`recall`] what must not be sold; [`event`] says what of it all is worth telling others.
 
 pub mod book;
 pub mod calendar;
@@ -27,6 +27,7 @@ pub mod pickup;
 pub mod policy;
 pub mod position;
 pub mod quota;
+pub mod recall;
 pub mod refusal;
 pub mod reservation;
 pub mod snapshot;

@@ -12,6 +12,7 @@ pub mod hold;
 mod lane;
 mod pace;
 mod patience;
+pub mod recall;
 pub mod request;
 pub mod reschedule;
 mod resolve;
@@ -82,6 +83,8 @@ pub struct Report {
     pub actor: String,
     /// What happened.
     pub drafts: Vec<Draft>,
+    /// Whether they are about what is sellable, where that is less than their quantity.
+    pub up_to: bool,
     /// When to give up.
     pub deadline: Instant,
 }
@@ -164,6 +167,8 @@ impl Writer {
         if ledger.heads().await?.tail_may_be_lost {
             ledger.mend_epoch().await?;
         }
+        // So that what is recalled is known before anything is handed over.
+        ledger.directory().refresh().await?;
         let stores = Stores::new(ledger.clone(), availability.clone());
         let lane = |partition| (partition, Lane::start(stores.clone(), partition));
         Ok(Writer {

@@ -102,7 +102,7 @@ pub(in crate::api) struct Pairs {
     /// Of each pair, location by location, where it is in `keys`; `None`: nobody has heard of it.
     indices: Vec<Option<usize>>,
     keys: Vec<PositionKey>,
-    /// Of each location, whether nothing more is promised there.
+    /// Of each pair, whether nothing more is promised of it.
     shut: Vec<bool>,
 }
 
@@ -111,25 +111,22 @@ pub(in crate::api) struct Pair<'p> {
     pub sku: &'p str,
     pub location_id: &'p str,
     pub found: Option<(PositionKey, &'p Stock)>,
-    /// Whether nothing more is promised there.
+    /// Whether nothing more is promised of it.
     pub shut: bool,
 }
 
 impl Pairs {
     fn new(known: &Known, skus: Vec<String>, location_ids: Vec<String>) -> Pairs {
         let now = ambient::now();
-        let shut = location_ids.iter().map(|location_id| {
-            let location = known.location(location_id);
-            location.is_some_and(|location| location.live.check_accepts(now).is_err())
-        });
-        let shut = shut.collect();
         let items: Vec<_> = skus.iter().map(|sku| known.item(sku).map(|item| item.item)).collect();
-        let (mut indices, mut keys) = (Vec::new(), Vec::new());
+        let (mut indices, mut keys, mut shut) = (Vec::new(), Vec::new(), Vec::new());
+        shut.reserve_exact(skus.len() * location_ids.len());
         indices.reserve_exact(skus.len() * location_ids.len());
         for location_id in &location_ids {
             let place = known.place(location_id);
             for item in &items {
                 let key = place.zip(*item).map(|(place, item)| PositionKey { place, item });
+                shut.push(key.is_some_and(|key| known.is_shut(key, now)));
                 indices.push(key.map(|key| {
                     keys.push(key);
                     keys.len() - 1
@@ -170,7 +167,7 @@ impl Pairs {
             let name = |names: &'p [String], at: usize| names.get(at).map_or("", |name| &**name);
             let skus = self.skus.len().max(1);
             let (location_id, sku) = (number / skus, number % skus);
-            let shut = self.shut.get(location_id).copied().unwrap_or_default();
+            let shut = self.shut.get(number).copied().unwrap_or_default();
             let location_id = name(&self.location_ids, location_id);
             Pair { sku: name(&self.skus, sku), location_id, found, shut }
         })

@@ -186,6 +186,7 @@ pub(crate) fn report(
         sent_at: sent_at.map(wire::time_in),
         actor: String::new(),
         drafts: movements.into_iter().map(Into::into).collect(),
+        up_to: false,
         deadline,
     })
 }

@@ -4,6 +4,7 @@ mod location;
 mod policy;
 mod preview;
 mod quota;
+mod recall;
 
 use tonic::{Request, Response, Status};
 
@@ -11,27 +12,29 @@ use crate::{
     api::{
         Api,
         error::{invalid, unknown},
+        movements::deadline,
         network::{
             location::{closed_for_good, closed_out, location_in, status_in},
             policy::{name_unknown, policy_in, put_by, version_mismatch},
         },
         page,
         proto::{
-            self, CloseLocationRequest, CloseLocationResponse, GetChannelPolicyRequest,
-            GetChannelPolicyResponse, GetChannelRequest, GetChannelResponse, GetItemRequest,
-            GetItemResponse, GetLocationRequest, GetLocationResponse, ListChannelPoliciesRequest,
-            ListChannelPoliciesResponse, ListChannelPolicyVersionsRequest,
-            ListChannelPolicyVersionsResponse, ListChannelsRequest, ListChannelsResponse,
-            ListItemsRequest, ListItemsResponse, ListLocationsRequest, ListLocationsResponse,
-            ListQuotasRequest, ListQuotasResponse, PreviewChannelPolicyRequest,
-            PreviewChannelPolicyResponse, PutChannelPolicyRequest, PutChannelPolicyResponse,
-            PutChannelRequest, PutChannelResponse, PutItemRequest, PutItemResponse,
-            PutLocationRequest, PutLocationResponse, PutQuotasRequest, PutQuotasResponse,
-            SetLocationStatusRequest, SetLocationStatusResponse,
-            network_service_server::NetworkService,
+            self, BlockItemRequest, BlockItemResponse, CloseLocationRequest, CloseLocationResponse,
+            GetChannelPolicyRequest, GetChannelPolicyResponse, GetChannelRequest,
+            GetChannelResponse, GetItemRequest, GetItemResponse, GetLocationRequest,
+            GetLocationResponse, ListChannelPoliciesRequest, ListChannelPoliciesResponse,
+            ListChannelPolicyVersionsRequest, ListChannelPolicyVersionsResponse,
+            ListChannelsRequest, ListChannelsResponse, ListItemsRequest, ListItemsResponse,
+            ListLocationsRequest, ListLocationsResponse, ListQuotasRequest, ListQuotasResponse,
+            PreviewChannelPolicyRequest, PreviewChannelPolicyResponse, PutChannelPolicyRequest,
+            PutChannelPolicyResponse, PutChannelRequest, PutChannelResponse, PutItemRequest,
+            PutItemResponse, PutLocationRequest, PutLocationResponse, PutQuotasRequest,
+            PutQuotasResponse, SetLocationStatusRequest, SetLocationStatusResponse,
+            UnblockItemRequest, UnblockItemResponse, network_service_server::NetworkService,
         },
+        wire::time_out,
     },
-    ledger::network::{Channel, Item, PutPolicy},
+    ledger::network::{Channel, Item, PutItem, PutPolicy},
     stock::{
         ids::{is_identifier, is_sku},
         network::{GTINS_MAX, is_gtin, is_name},
@@ -220,8 +223,23 @@ impl NetworkService for Api {
         request: Request<PutItemRequest>,
     ) -> Result<Response<PutItemResponse>, Status> {
         let item = item_in(request.into_inner().item.unwrap_or_default())?;
-        self.ledger.put_item(&item).await?;
+        let item = self.ledger.put_item(&item).await?;
         Ok(Response::new(PutItemResponse { item: Some(item.into()) }))
+    }
+
+    async fn block_item(
+        &self,
+        request: Request<BlockItemRequest>,
+    ) -> Result<Response<BlockItemResponse>, Status> {
+        let deadline = deadline(&request);
+        Ok(Response::new(self.block(request.into_inner(), deadline).await?))
+    }
+
+    async fn unblock_item(
+        &self,
+        request: Request<UnblockItemRequest>,
+    ) -> Result<Response<UnblockItemResponse>, Status> {
+        Ok(Response::new(self.unblock(request.into_inner()).await?))
     }
 
     async fn get_item(
@@ -258,8 +276,8 @@ pub(crate) fn identifier(id: String, field: &str) -> Result<String, Status> {
     }
 }
 
-fn item_in(sent: proto::Item) -> Result<Item, Status> {
-    let proto::Item { sku, name, gtins, stock_item } = sent;
+fn item_in(sent: proto::Item) -> Result<PutItem, Status> {
+    let proto::Item { sku, name, gtins, stock_item, .. } = sent;
     if !is_sku(&sku) {
         let rule = "must match [A-Za-z0-9._:/-]{1,64} with single inner spaces at most";
         return Err(invalid("SKU_INVALID", "item.sku", rule));
@@ -271,7 +289,7 @@ fn item_in(sent: proto::Item) -> Result<Item, Status> {
         let rule = "must be at most 20 numbers of 8, 12, 13 or 14 digits with a valid check digit";
         return Err(invalid("GTIN_INVALID", "item.gtins", rule));
     }
-    Ok(Item { sku, name, gtins, stock_item: stock_item.unwrap_or(true) })
+    Ok(PutItem { sku, name, gtins, stock_item: stock_item.unwrap_or(true) })
 }
 
 impl From<Channel> for proto::Channel {
@@ -282,7 +300,8 @@ impl From<Channel> for proto::Channel {
 
 impl From<Item> for proto::Item {
     fn from(item: Item) -> proto::Item {
-        let Item { sku, name, gtins, stock_item } = item;
-        proto::Item { sku, name, gtins, stock_item: Some(stock_item) }
+        let Item { sku, name, gtins, stock_item, recalled_at } = item;
+        let recalled_at = recalled_at.map(time_out);
+        proto::Item { sku, name, gtins, stock_item: Some(stock_item), recalled_at }
     }
 }

@@ -4,7 +4,7 @@ pub(crate) mod asked;
 mod holds;
 mod list;
 mod pick;
-mod told;
+pub(in crate::api) mod told;
 mod watch;
 
 use std::pin::Pin;

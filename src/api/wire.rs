@@ -117,6 +117,7 @@ fn flags(flags: Flags) -> Vec<i32> {
         (Flags::PROMISE_UNKNOWN, EntryFlag::PromiseUnknown),
         (Flags::BEFORE_COUNT, EntryFlag::BeforeCount),
         (Flags::DOUBTFUL, EntryFlag::Doubtful),
+        (Flags::RECALLED, EntryFlag::Recalled),
     ];
     told.into_iter().filter(|(flag, _)| flags.has(*flag)).map(|(_, told)| told as i32).collect()
 }

@@ -14,7 +14,7 @@ use sqlx::{Postgres, Transaction};
 pub use crate::ledger::network::{
     channel::Channel,
     close::{Closed, Left},
-    item::Item,
+    item::{Item, PutItem},
     location::Location,
     policy::{ChannelPolicy, NamedRule, PolicyVersion, PutBy, PutPolicy, Scope},
     quota::{NamedQuota, PutQuotas, StoredQuota},

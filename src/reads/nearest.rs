@@ -172,10 +172,12 @@ impl Reads {
             stock = answer.stock;
         }
         let mut stock = stock.into_iter();
+        let recalled = Arc::clone(self.ledger.directory().known().recalled());
         for (location, distance_m) in part {
             let missing = search.lines.iter().map(|&(item, quantity)| {
                 let key = item.map(|item| PositionKey { place: location.place, item });
                 let there = key.and_then(|key| Some((key, stock.next()?)));
+                let there = there.filter(|(key, _)| !recalled.has(key.item));
                 let available =
                     there.map_or(0, |(key, stock)| stock.available(key, 0, search.policy));
                 // Whether there is enough is what a hold would say; how much there is may not be told.

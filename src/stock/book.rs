@@ -1,6 +1,6 @@
 //! What the machine may look at: the part of the ledger that a batch needs, read under the lock.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
@@ -13,6 +13,7 @@ use crate::stock::{
     movement::{Command, Movement},
     position::{HistoryFrom, Position},
     quota::Quota,
+    recall::Recalled,
     reservation::{Reservation, ReservationId},
     step::{Action, Step, Target},
     time::Timestamp,
@@ -113,6 +114,8 @@ pub struct Book {
     /// Open reservations of locations that can have so many ready at a time only, and when each is ready.
     /// Those that were to be ready long ago may be left out.
     pub pickups: FxHashMap<Place, Vec<(EntryRef, Timestamp)>>,
+    /// Items that are recalled.
+    pub recalled: Arc<Recalled>,
 }
 
 /// What must be read into a book.
@@ -275,6 +278,7 @@ impl Book {
             versions: FxHashMap::default(),
             holds: FxHashMap::default(),
             pickups: FxHashMap::default(),
+            recalled: Arc::default(),
         }
     }
 }

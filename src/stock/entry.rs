@@ -95,6 +95,8 @@ impl Flags {
     pub const REQUEST: Flags = Flags(32);
     /// A short pick made the position doubtful until it is counted.
     pub const DOUBTFUL: Flags = Flags(64);
+    /// The item is recalled: what came in was blocked, or what left should not have.
+    pub const RECALLED: Flags = Flags(128);
 
     /// Whether all bits of `other` are set.
     pub fn has(self, other: Flags) -> bool {

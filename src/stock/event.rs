@@ -13,6 +13,7 @@ use crate::stock::{
     ids::{PositionKey, Seq},
     kind::{Kind, StockState},
     policy::{self, Buffer},
+    recall::RECALL,
     reservation::{ReservationId, State},
 };
 
@@ -54,6 +55,8 @@ pub enum EventType {
     ReservationExpired = 16,
     /// It continues elsewhere.
     ReservationMoved = 17,
+    /// A recalled item was sold, or sent elsewhere, all the same.
+    RecalledSold = 18,
 }
 
 /// What counts as available to those who are told.
@@ -100,12 +103,9 @@ pub enum Level {
     In,
 }
 
-/// The reason of a BLOCK that is a recall.
-pub const RECALL: &str = "recall";
-
 impl EventType {
     /// All types, in the order of their numbers.
-    pub const ALL: [EventType; 17] = [
+    pub const ALL: [EventType; 18] = [
         EventType::OutOfStock,
         EventType::LowStock,
         EventType::BackInStock,
@@ -123,6 +123,7 @@ impl EventType {
         EventType::ReservationRejected,
         EventType::ReservationExpired,
         EventType::ReservationMoved,
+        EventType::RecalledSold,
     ];
 
     /// The type with this number.
@@ -150,12 +151,13 @@ impl EventType {
             EventType::ReservationRejected => "reservation.rejected",
             EventType::ReservationExpired => "reservation.expired",
             EventType::ReservationMoved => "reservation.moved",
+            EventType::RecalledSold => "movement.recalled_sold",
         }
     }
 
     /// Whether it tells of a reservation.
     pub fn of_reservation(self) -> bool {
-        self >= EventType::ReservationReserved
+        (EventType::ReservationReserved..=EventType::ReservationMoved).contains(&self)
     }
 
     /// What tells that a reservation has come to this state. Holds tell nothing.
@@ -283,11 +285,14 @@ pub fn events(
 /// What an entry tells whatever was before.
 fn of_itself(entry: &Entry<'_>) -> impl Iterator<Item = EventType> {
     let recall = entry.kind == Kind::Block && entry.reason == RECALL;
+    let left = matches!(entry.kind, Kind::Sale | Kind::ShipOut | Kind::TransferShip);
+    let recalled_sold = left && entry.flags.has(Flags::RECALLED);
     [
         (entry.kind == Kind::CountVariance, EventType::CountVariance),
         (entry.flags.has(Flags::OVER_RETURN), EventType::OverReturn),
         (entry.flags.has(Flags::PROMISE_UNKNOWN), EventType::PromiseUnknown),
         (recall, EventType::Recall),
+        (recalled_sold, EventType::RecalledSold),
     ]
     .into_iter()
     .filter_map(|(told, event_type)| told.then_some(event_type))

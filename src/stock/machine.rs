@@ -51,6 +51,8 @@ pub struct Posted {
     pub recorded_at: Timestamp,
     /// When it took effect.
     pub effective_at: Timestamp,
+    /// How many units it is about.
+    pub quantity: i64,
     /// SELLABLE directly after it.
     pub sellable_after: i64,
     /// What is worth knowing.
@@ -319,6 +321,7 @@ impl Posted {
             at: entry.at(),
             recorded_at: entry.recorded_at,
             effective_at: entry.effective_at,
+            quantity: entry.quantity,
             sellable_after: entry.sellable_after,
             flags: entry.flags,
         }

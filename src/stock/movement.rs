@@ -32,6 +32,8 @@ pub struct Movement {
     pub item: ItemNo,
     /// Whether stock is kept of the item.
     pub stock_item: bool,
+    /// Whether it is about what is sellable, if that is less than its quantity.
+    pub up_to: bool,
     /// Through which channel.
     pub channel: Option<ChannelNo>,
     /// What to add to `occurred_at`: how far the source's clock is behind the ledger's.

@@ -113,6 +113,12 @@ pub enum Refusal {
     /// No stock is kept of the item.
     #[error("no stock is kept of this item")]
     NotAStockItem,
+    /// Nothing of it is promised, picked or handed over.
+    #[error("item {sku:?} is recalled")]
+    ItemRecalled {
+        /// The item.
+        sku: String,
+    },
     /// The original is of another item, quantity or kind than this movement can refer to.
     #[error("the original does not fit; {field} differs")]
     OriginalMismatch {
@@ -250,6 +256,7 @@ impl Refusal {
             | Refusal::HoldUnknown { .. } => Class::NotFound,
             Refusal::KeyReused { .. } => Class::AlreadyExists,
             Refusal::NotAStockItem
+            | Refusal::ItemRecalled { .. }
             | Refusal::OriginalMismatch { .. }
             | Refusal::AlreadyCorrected
             | Refusal::ReservationMoved { .. }
@@ -297,6 +304,7 @@ impl Refusal {
             Refusal::HoldUnknown { .. } => "HOLD_UNKNOWN",
             Refusal::ReservationMoved { .. } => "RESERVATION_MOVED",
             Refusal::NotAStockItem => "NOT_A_STOCK_ITEM",
+            Refusal::ItemRecalled { .. } => "ITEM_RECALLED",
             Refusal::OriginalMismatch { .. } => "ORIGINAL_MISMATCH",
             Refusal::AlreadyCorrected => "ALREADY_CORRECTED",
             Refusal::ReservationState { .. } => "RESERVATION_STATE",
@@ -345,7 +353,9 @@ impl Refusal {
             }
             Refusal::ReservationState { state } => vec![("state", (*state).to_owned())],
             Refusal::LocationNotAccepting { status } => vec![("status", (*status).to_owned())],
-            Refusal::LineUnknown { sku } => vec![("sku", sku.clone())],
+            Refusal::LineUnknown { sku } | Refusal::ItemRecalled { sku } => {
+                vec![("sku", sku.clone())]
+            }
             Refusal::LineExceeded { sku, left } => {
                 vec![("sku", sku.clone()), ("left", left.to_string())]
             }

@@ -205,6 +205,17 @@ pub enum Change {
 }
 
 impl Change {
+    /// Whether it brings the goods nearer to the customer.
+    pub fn hands_over(&self) -> bool {
+        matches!(
+            self,
+            Change::StartPicking
+                | Change::ReportPick { .. }
+                | Change::MarkReady
+                | Change::Collect { .. }
+        )
+    }
+
     /// The other location that it may write to.
     pub fn elsewhere(&self) -> Option<&Elsewhere> {
         match self {

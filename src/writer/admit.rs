@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,6 +22,7 @@ use crate::{
         hold::HoldId,
         ids::{Partition, Place, PositionKey},
         movement::Command,
+        recall::Recalled,
         refusal::{Refusal, Short},
         step::{Action, Change, Create, Elsewhere, Step, Wanted},
         time::{Micros, SECOND, Timestamp},
@@ -70,12 +72,13 @@ pub(super) async fn admit(
     commands: &mut [&mut Command],
 ) -> (Vec<Judgement>, Option<Admitted>) {
     let mut judgements: Vec<_> = commands.iter().map(|_| Judgement::Go).collect();
+    let recalled = Arc::clone(stores.ledger.directory().known().recalled());
     let mut owners = Vec::new();
     let mut wishes = Vec::new();
     let mut lines: Vec<Vec<ClaimLine>> = Vec::new();
     for (index, command) in commands.iter().enumerate() {
         for (number, step) in command.steps().iter().enumerate() {
-            let wish = wish(step).filter(|wish| wish.place.partition == partition);
+            let wish = wish(step, &recalled).filter(|wish| wish.place.partition == partition);
             let Some(wish) = wish else { continue };
             let claimed = wish.lines(&stores.ledger.directory().known());
             if !claimed.is_empty() {
@@ -115,7 +118,7 @@ pub(super) async fn admit(
             }
             Verdict::Contended => Judgement::Contended,
             Verdict::Short { lines } => {
-                let short = shorts(step, &lines, checkpoint.seq);
+                let short = shorts(step, &lines, checkpoint.seq, &recalled);
                 Judgement::Short(Refusal::InsufficientStock { short })
             }
         });
@@ -210,7 +213,7 @@ impl Wish<'_> {
 }
 
 /// What a step is about to claim, if anything that the reservation layer could know of.
-fn wish(step: &Step) -> Option<Wish<'_>> {
+fn wish<'s>(step: &'s Step, recalled: &Recalled) -> Option<Wish<'s>> {
     let wish = match &step.action {
         Action::Create(create) if is_up_to_stock(step.place, create) => Wish {
             place: step.place,
@@ -233,7 +236,8 @@ fn wish(step: &Step) -> Option<Wish<'_>> {
     };
     // What nobody has heard of has no row: PostgreSQL says so at no cost.
     let known = wish.lines.iter().all(|line| !line.item.is_provisional() && line.stock_item);
-    (known && !wish.lines.is_empty()).then_some(wish)
+    let up_to_stock = known && recalled.check(wish.lines).is_ok();
+    (up_to_stock && !wish.lines.is_empty()).then_some(wish)
 }
 
 /// Whether nothing but the stock can stand against a new promise, as far as it can be seen without the
@@ -254,8 +258,8 @@ fn leave_out(step: &mut Step, short: &[ShortLine]) {
     }
 }
 
-fn shorts(step: &Step, lines: &[ShortLine], version: i64) -> Vec<Short> {
-    let Some(wish) = wish(step) else { return Vec::new() };
+fn shorts(step: &Step, lines: &[ShortLine], version: i64, recalled: &Recalled) -> Vec<Short> {
+    let Some(wish) = wish(step, recalled) else { return Vec::new() };
     let short = |line: &Wanted| {
         let short = lines.iter().find(|short| short.key.item == line.item)?;
         Some(Short::new(line, short.available, version, wish.policy))

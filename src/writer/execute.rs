@@ -1,6 +1,6 @@
 //! One batch, executed until its outcome is known.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -150,6 +150,7 @@ async fn attempt(
         batch.roll_back().await?;
         return Ok(Attempt::Stale);
     }
+    book.recalled = Arc::clone(ledger.directory().known().recalled());
     for _ in 0..ROUNDS_MAX {
         let plan = match apply(&book, commands) {
             Ok(plan) => plan,

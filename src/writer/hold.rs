@@ -2,7 +2,7 @@
 
 mod asked;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -19,6 +19,7 @@ use crate::{
         hold::HoldId,
         ids::{ItemNo, Partition, Place, PositionKey},
         movement::Command,
+        recall::Recalled,
         refusal::Refusal,
         reservation::{Reservation, Settlement},
         step::{self, Action, Change, Create, Step, Target},
@@ -76,7 +77,7 @@ impl Writer {
     }
 
     async fn hold_asked(&self, ask: &Ask, asked: Asked) -> Result<Held, Denial> {
-        if let Err(refusal) = asked.check() {
+        if let Err(refusal) = asked.check(&self.recalled()) {
             return self.held_before(ask, asked, refusal).await;
         }
         if asked.of_quotas && !self.is_in_redis(asked.id).await {
@@ -98,6 +99,11 @@ impl Writer {
                 Some(answer) => return asked.answered(answer),
             }
         }
+    }
+
+    /// The items that are recalled at the moment.
+    fn recalled(&self) -> Arc<Recalled> {
+        Arc::clone(self.stores.ledger.directory().known().recalled())
     }
 
     /// Gives a hold other lines.
@@ -132,7 +138,7 @@ impl Writer {
 
     async fn replace_asked(&self, ask: &Ask, asked: Asked) -> Result<Held, Denial> {
         let id = asked.id;
-        asked.check()?;
+        asked.check(&self.recalled())?;
         if asked.of_quotas && self.is_in_redis(id).await {
             return self.hold_instead(ask, asked).await;
         }

@@ -48,12 +48,14 @@ struct Sender {
     source_no: SourceNo,
     actor: String,
     clock_offset: Micros,
+    /// As [`Movement::up_to`].
+    up_to: bool,
 }
 
 impl Writer {
     /// Judges what can be judged line by line, finds the names of the rest, and forms commands.
     pub(super) async fn resolve(&self, report: Report) -> Result<Resolved, Fault> {
-        let Report { source, sent_at, actor, drafts, .. } = report;
+        let Report { source, sent_at, actor, drafts, up_to, .. } = report;
         let checked: Vec<_> = drafts.iter().map(Draft::check).collect();
         let good = || drafts.iter().zip(&checked).filter(|(_, checked)| checked.is_ok());
         self.find_names(|| good().map(|(draft, _)| draft)).await?;
@@ -62,6 +64,7 @@ impl Writer {
             clock_offset: sent_at.map_or(0, clock_offset),
             source,
             actor,
+            up_to,
         };
         let mut originals = self.find_originals(&drafts).await?;
         let mut answers: Vec<_> = drafts.iter().map(|_| None).collect();
@@ -174,6 +177,7 @@ impl Sender {
             to_place: names.to_place,
             item: names.item.item,
             stock_item: names.item.stock_item,
+            up_to: self.up_to,
             channel: names.channel,
             clock_offset: self.clock_offset,
             original,
@@ -245,8 +249,12 @@ fn places(
 
 fn names(known: &Known, draft: &Draft) -> Result<Names, Refusal> {
     let (place, to_place, channel) = places(known, draft)?;
-    let unnumbered =
-        || KnownItem { item: ItemNo::provisional(&draft.sku), stock_item: true, revision: 0 };
+    let unnumbered = || KnownItem {
+        item: ItemNo::provisional(&draft.sku),
+        stock_item: true,
+        recalled: false,
+        revision: 0,
+    };
     let item = known.item(&draft.sku).unwrap_or_else(unnumbered);
     Ok(Names { place, to_place, channel, item })
 }

@@ -13,6 +13,7 @@ mod picking;
 mod precedence;
 mod privacy;
 mod promises;
+mod recalls;
 mod refusals;
 mod requests;
 mod returns;

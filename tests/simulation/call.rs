@@ -163,7 +163,8 @@ async fn record(
     deadline: Instant,
 ) -> (Heard, Vec<Head>) {
     let source = source.to_owned();
-    let report = Report { source, sent_at: None, actor: String::new(), drafts, deadline };
+    let report =
+        Report { source, sent_at: None, actor: String::new(), drafts, up_to: false, deadline };
     match writer.record(report).await {
         Ok(recorded) => {
             let fate = |verdict| match verdict {

@@ -54,7 +54,10 @@ impl Api {
         let stock = answer.stock.first().copied().unwrap_or_default();
         let position = self.ledger.positions(&[key]).await?.remove(&key).unwrap_or_default();
         let (live, now) = (self.live(place), ambient::now());
-        let shut = live.check_accepts(now).is_err();
+        let (shut, recalled) = {
+            let known = self.ledger.directory().known();
+            (known.is_shut(key, now), known.recalled().has(item))
+        };
         let shown = if shut { policy.shown(0) } else { stock.shown(key, 0, &policy) };
         let told = ExplainAvailabilityResponse {
             available: shown.available,
@@ -86,7 +89,9 @@ impl Api {
             terms.push(self.quota_term(fenced, key, &policy).await?);
         }
         let left = terms.iter().map(|term| term.quantity).sum::<i64>().max(0);
-        if shut && left > 0 {
+        if recalled && left > 0 {
+            terms.push(term("recalled", -left, vec![cause("item", sent.sku, -left)]));
+        } else if shut && left > 0 {
             let status = live.status_at(now).name().to_owned();
             terms.push(term("not_accepting", -left, vec![cause("status", status, -left)]));
         }

@@ -19,6 +19,7 @@ use tonic::{Code, Status};
 
 use self::asked::{Asked, Scoped};
 use crate::{
+    ambient,
     api::{
         Api,
         availability::availability,
@@ -35,6 +36,7 @@ use crate::{
     stock::{
         channel_policy::Policy,
         ids::{Partition, PositionKey},
+        time::Timestamp,
     },
 };
 
@@ -370,8 +372,10 @@ impl Session {
     }
 
     fn told(&self, rows: &[(PositionKey, Stock)]) -> Vec<proto::Availability> {
-        let known = self.api.ledger.directory().known();
-        rows.iter().filter_map(|(key, stock)| told(&known, &self.policy, *key, stock)).collect()
+        let (known, now) = (self.api.ledger.directory().known(), ambient::now());
+        let told =
+            |(key, stock): &(PositionKey, Stock)| told(&known, &self.policy, *key, stock, now);
+        rows.iter().filter_map(told).collect()
     }
 }
 
@@ -380,8 +384,13 @@ fn told(
     policy: &Policy,
     key: PositionKey,
     stock: &Stock,
+    now: Timestamp,
 ) -> Option<proto::Availability> {
     let sku = known.sku_of(key.item)?.to_string();
     let location_id = known.location_of(key.place.location)?.location_id.to_string();
-    Some(availability(sku, location_id, stock.shown(key, 0, policy), stock.seq))
+    let shown = match known.is_shut(key, now) {
+        true => policy.shown(0),
+        false => stock.shown(key, 0, policy),
+    };
+    Some(availability(sku, location_id, shown, stock.seq))
 }

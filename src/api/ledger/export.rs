@@ -8,6 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use crate::{
+    ambient,
     api::{
         Api,
         availability::availability,
@@ -191,7 +192,10 @@ fn promisable(
     (key, stock): &(PositionKey, Stock),
 ) -> Option<ExportedPosition> {
     let (sku, location_id) = names(known, *key)?;
-    let shown = stock.shown(*key, 0, policy);
+    let shown = match known.is_shut(*key, ambient::now()) {
+        true => policy.shown(0),
+        false => stock.shown(*key, 0, policy),
+    };
     let availability = availability(sku, location_id, shown, stock.seq);
     Some(ExportedPosition { availability: Some(availability), position: None })
 }

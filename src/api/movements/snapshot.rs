@@ -70,6 +70,7 @@ impl Api {
                 sent_at: None,
                 actor: String::new(),
                 drafts: std::mem::replace(&mut counts, rest),
+                up_to: false,
                 deadline,
             };
             let settled = self.settle(&snapshot.source, self.writer.submit(report).await?).await?;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Token and durability of what was written.
-pub(super) fn written(heads: &[Head], replicated: bool) -> (String, i32) {
+pub(in crate::api) fn written(heads: &[Head], replicated: bool) -> (String, i32) {
     let durability = match replicated && !heads.is_empty() {
         true => Durability::Replicated,
         false => Durability::Ledger,
@@ -25,7 +25,7 @@ pub(super) fn written(heads: &[Head], replicated: bool) -> (String, i32) {
 
 impl Api {
     /// Numbers to names.
-    pub(super) async fn told(
+    pub(in crate::api) async fn told(
         &self,
         reservations: &[Reservation],
     ) -> Result<Vec<proto::Reservation>, Status> {

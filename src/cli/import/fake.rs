@@ -13,18 +13,19 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use crate::api::proto::{
-    ApplySnapshotRequest, ApplySnapshotResponse, CloseLocationRequest, CloseLocationResponse,
-    GetChannelPolicyRequest, GetChannelPolicyResponse, GetChannelRequest, GetChannelResponse,
-    GetItemRequest, GetItemResponse, GetLocationRequest, GetLocationResponse,
-    ListChannelPoliciesRequest, ListChannelPoliciesResponse, ListChannelPolicyVersionsRequest,
-    ListChannelPolicyVersionsResponse, ListChannelsRequest, ListChannelsResponse, ListItemsRequest,
-    ListItemsResponse, ListLocationsRequest, ListLocationsResponse, ListQuotasRequest,
-    ListQuotasResponse, Location, Movement, MovementError, MovementResult, MovementStatus,
-    PreviewChannelPolicyRequest, PreviewChannelPolicyResponse, PutChannelPolicyRequest,
-    PutChannelPolicyResponse, PutChannelRequest, PutChannelResponse, PutItemRequest,
-    PutItemResponse, PutLocationRequest, PutLocationResponse, PutQuotasRequest, PutQuotasResponse,
-    RecordMovementsRequest, RecordMovementsResponse, SetLocationStatusRequest,
-    SetLocationStatusResponse, SyncMovementsRequest, SyncMovementsResponse,
+    ApplySnapshotRequest, ApplySnapshotResponse, BlockItemRequest, BlockItemResponse,
+    CloseLocationRequest, CloseLocationResponse, GetChannelPolicyRequest, GetChannelPolicyResponse,
+    GetChannelRequest, GetChannelResponse, GetItemRequest, GetItemResponse, GetLocationRequest,
+    GetLocationResponse, ListChannelPoliciesRequest, ListChannelPoliciesResponse,
+    ListChannelPolicyVersionsRequest, ListChannelPolicyVersionsResponse, ListChannelsRequest,
+    ListChannelsResponse, ListItemsRequest, ListItemsResponse, ListLocationsRequest,
+    ListLocationsResponse, ListQuotasRequest, ListQuotasResponse, Location, Movement,
+    MovementError, MovementResult, MovementStatus, PreviewChannelPolicyRequest,
+    PreviewChannelPolicyResponse, PutChannelPolicyRequest, PutChannelPolicyResponse,
+    PutChannelRequest, PutChannelResponse, PutItemRequest, PutItemResponse, PutLocationRequest,
+    PutLocationResponse, PutQuotasRequest, PutQuotasResponse, RecordMovementsRequest,
+    RecordMovementsResponse, SetLocationStatusRequest, SetLocationStatusResponse,
+    SyncMovementsRequest, SyncMovementsResponse, UnblockItemRequest, UnblockItemResponse,
     movement_service_server::{MovementService, MovementServiceServer},
     network_service_server::{NetworkService, NetworkServiceServer},
 };
@@ -240,6 +241,20 @@ impl NetworkService for Fake {
         &self,
         _: Request<SetLocationStatusRequest>,
     ) -> Result<Response<SetLocationStatusResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn block_item(
+        &self,
+        _: Request<BlockItemRequest>,
+    ) -> Result<Response<BlockItemResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn unblock_item(
+        &self,
+        _: Request<UnblockItemRequest>,
+    ) -> Result<Response<UnblockItemResponse>, Status> {
         Err(Status::unimplemented(""))
     }
 

@@ -92,7 +92,7 @@ async fn put_channel(client: &mut Client, channel_id: String) -> Result<(), Stat
 }
 
 async fn put_unstocked(client: &mut Client, sku: String) -> Result<(), Status> {
-    let item = Item { name: sku.clone(), sku, gtins: Vec::new(), stock_item: Some(false) };
+    let item = Item { name: sku.clone(), sku, stock_item: Some(false), ..Item::default() };
     client.put_item(PutItemRequest { item: Some(item) }).await.map(drop)
 }
 

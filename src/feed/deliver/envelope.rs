@@ -127,7 +127,9 @@ impl Told<'_> {
                 "reservation_id": or_null(&self.entry.reservation_id),
                 "hold_id": or_null(&self.entry.hold_id),
             }),
-            EventType::Recall => json!({ "quantity": self.entry.quantity }),
+            EventType::Recall | EventType::RecalledSold => {
+                json!({ "quantity": self.entry.quantity })
+            }
             EventType::TransferOverdue => self.transfer(),
             _ => self.reservation(),
         };

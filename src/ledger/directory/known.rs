@@ -13,7 +13,8 @@ use crate::{
         distance::Spot,
         ids::{ChannelNo, ItemNo, LocationNo, Place, PositionKey, SourceNo},
         live::Live,
-        time::Micros,
+        recall::Recalled,
+        time::{Micros, Timestamp},
     },
 };
 
@@ -29,6 +30,7 @@ pub struct Known {
     sources: HashMap<Box<str>, SourceNo>,
     /// Positions that have, or had, quotas: whether they have, and by which revision.
     quotas: FxHashMap<(LocationNo, ItemNo), (bool, i64)>,
+    recalled: Arc<Recalled>,
     pub(super) revision: i64,
     /// In which all of it was read; 0: none was heard of yet.
     pub(super) epoch: i64,
@@ -77,6 +79,8 @@ pub struct KnownItem {
     pub item: ItemNo,
     /// Whether stock is kept of it.
     pub stock_item: bool,
+    /// Whether it is recalled.
+    pub recalled: bool,
     /// Of several readings of the row the newest counts.
     pub revision: i64,
 }
@@ -157,6 +161,18 @@ impl Known {
         })
     }
 
+    /// The items that are recalled.
+    pub fn recalled(&self) -> &Arc<Recalled> {
+        &self.recalled
+    }
+
+    /// Whether nothing of a position may be promised, whatever there is.
+    pub fn is_shut(&self, key: PositionKey, now: Timestamp) -> bool {
+        let location = self.location_of(key.place.location);
+        self.recalled.has(key.item)
+            || location.is_some_and(|location| location.live.check_accepts(now).is_err())
+    }
+
     /// A source's number.
     pub fn source(&self, source: &str) -> Option<SourceNo> {
         self.sources.get(source).copied()
@@ -184,12 +200,18 @@ impl Known {
     /// A reading that was overtaken by a newer one must not undo it.
     pub(super) fn learn_item(&mut self, sku: &str, item: KnownItem) {
         if let Some(known) = self.items.get_mut(sku) {
-            if known.revision <= item.revision {
-                *known = item;
+            if known.revision > item.revision {
+                return;
             }
-            return;
+            *known = item;
         }
-        let sku = Arc::<str>::from(sku);
+        let sku = match self.items.get_key_value(sku) {
+            Some((sku, _)) => Arc::clone(sku),
+            None => Arc::<str>::from(sku),
+        };
+        if item.recalled != self.recalled.has(item.item) {
+            Arc::make_mut(&mut self.recalled).put(item.item, &sku, item.recalled);
+        }
         self.item_names.insert(item.item, Arc::clone(&sku));
         self.items.insert(sku, item);
     }
@@ -259,7 +281,7 @@ mod tests {
     }
 
     fn item(stock_item: bool, revision: i64) -> KnownItem {
-        KnownItem { item: ItemNo(1), stock_item, revision }
+        KnownItem { item: ItemNo(1), stock_item, recalled: false, revision }
     }
 
     #[test]

@@ -8,12 +8,14 @@ use crate::stock::{
         close::finish,
         step::{Posting, wrong_state},
     },
+    recall::RECALL,
     refusal::Refusal,
     reservation::{Line, Reservation, State},
     step::{Elsewhere, Found, ShortCause, Step, Wanted},
 };
 
 const FROM_SHELF: (StockState, StockState) = (StockState::Sellable, StockState::Staged);
+const TO_BLOCKED: (StockState, StockState) = (StockState::Sellable, StockState::Blocked);
 const TO_SHELF: (StockState, StockState) = (StockState::Staged, StockState::Sellable);
 
 impl<'a> Machine<'a> {
@@ -170,6 +172,10 @@ impl<'a> Machine<'a> {
         let mut postings = Vec::new();
         for line in after.lines.iter_mut().filter(|line| line.aside() > 0) {
             postings.push(Posting::moving(line.item, Kind::Unpick, TO_SHELF, line.aside()));
+            if self.book.recalled.has(line.item) {
+                let blocked = Posting::moving(line.item, Kind::Block, TO_BLOCKED, line.aside());
+                postings.push(Posting { reason: RECALL, ..blocked });
+            }
             line.shelved += line.aside();
         }
         self.record(step, before, after, postings)

@@ -33,6 +33,7 @@ impl<'a> Machine<'a> {
         if create.lines.iter().any(|line| !line.stock_item) {
             return Err(Refusal::NotAStockItem.into());
         }
+        self.book.recalled.check(&create.lines)?;
         let hold = self.own_hold(step, create)?;
         let own = |item| hold.as_ref().map_or(0, |hold| hold.reserved(item));
         create.terms.check_place(step.place, self.book.now)?;
@@ -169,6 +170,7 @@ impl<'a> Machine<'a> {
         if increases.iter().any(|line| !line.stock_item) {
             return Err(Refusal::NotAStockItem.into());
         }
+        self.book.recalled.check(&increases)?;
         if !matches!(before.state, State::Reserved | State::Picking | State::Held) {
             return Err(wrong_state(&before));
         }
@@ -299,8 +301,10 @@ impl<'a> Machine<'a> {
         elsewhere: &Elsewhere,
     ) -> Result<Reservation, Stop> {
         let Elsewhere { to, more, terms } = elsewhere;
+        let left = left_of(&before, more);
+        self.book.recalled.check(&left)?;
         terms.check_place(*to, self.book.now)?;
-        let (channel, left) = (step.channel.or(before.channel), left_of(&before, more));
+        let channel = step.channel.or(before.channel);
         let lines = self.grantable(*to, channel, &left, terms, false, |_| 0)?;
         let now = self.book.now;
         let ready_by = self.slot(terms, *to, terms.ready_by(now), None)?;

@@ -40,6 +40,9 @@ impl<'a> Machine<'a> {
         if !movement.stock_item {
             return Err(Refusal::NotAStockItem.into());
         }
+        if movement.up_to && self.position(movement.position()).sellable <= 0 {
+            return Err(Refusal::InsufficientStock { short: Vec::new() }.into());
+        }
         let original = self.judge_original(movement)?;
         for place in [Some(movement.place), movement.to_place].into_iter().flatten() {
             let key = PositionKey { place, item: movement.item };

@@ -159,13 +159,14 @@ impl<'a> Machine<'a> {
         let to = StockState::of(draft.to_state);
         let states = movement.kind.legs(from, to).ok_or(Refusal::StateInvalid)?;
         let states = (legs != Legs::None).then_some(states);
+        let quantity = self.quantity_of(movement);
         let now = self.book.now;
         let occurred = draft.occurred_at.unwrap_or(now);
         let promised = !draft.reservation_id.is_empty() || !draft.hold_id.is_empty();
         let original = draft.original.as_ref();
         let (original_source, original_key) =
             original.map_or(("", ""), |(source, key)| (&**source, &**key));
-        Ok(Entry {
+        let mut entry = Entry {
             partition: movement.place.partition,
             seq: 0,
             kind: movement.kind,
@@ -173,7 +174,7 @@ impl<'a> Machine<'a> {
             item: movement.item,
             legs,
             states,
-            quantity: draft.quantity,
+            quantity,
             sellable_after: 0,
             reserved_change: 0,
             reserved_after: 0,
@@ -200,7 +201,18 @@ impl<'a> Machine<'a> {
             recorded_at: now,
             flags: if promised { Flags::PROMISE_UNKNOWN } else { Flags::default() },
             reservation_state: None,
-        })
+        };
+        self.book.recalled.redirect(&mut entry);
+        Ok(entry)
+    }
+
+    /// What is sellable, where that is to be blocked whatever it is.
+    fn quantity_of(&mut self, movement: &Movement) -> i64 {
+        let quantity = movement.draft.quantity;
+        match movement.up_to {
+            true => quantity.min(self.position(movement.position()).sellable),
+            false => quantity,
+        }
     }
 
     /// What a fact that the last count already includes needs beside it, so that the count stands.

@@ -97,6 +97,9 @@ impl<'a> Machine<'a> {
         if reservation.held_as.is_some() {
             return self.change_hold(step, reservation, change);
         }
+        if change.hands_over() {
+            self.book.recalled.check_open(&reservation)?;
+        }
         match change {
             Change::Amend { lines, ttl, terms, .. } => {
                 self.amend(step, reservation, lines, *ttl, terms)

@@ -11,6 +11,7 @@ use crate::{
     stock::{
         hold::HoldId,
         ids::{ChannelNo, PositionKey},
+        recall::Recalled,
         refusal::{Refusal, Short},
         step,
         terms::Terms,
@@ -42,10 +43,11 @@ impl Asked {
         Trust { epoch: Some(self.names).filter(|epoch| *epoch > 0), age_us_max: AGE_US_MAX }
     }
 
-    pub(super) fn check(&self) -> Result<(), Refusal> {
+    pub(super) fn check(&self, recalled: &Recalled) -> Result<(), Refusal> {
         if self.lines.iter().any(|line| !line.stock_item) {
             return Err(Refusal::NotAStockItem);
         }
+        recalled.check(&self.lines)?;
         self.terms.check_place(self.id.place, ambient::now())?;
         self.terms.check_ttl(self.ttl, true)?;
         self.terms.check_cap(self.id.place, &self.lines)

@@ -50,11 +50,12 @@ const WORDS: [&str; 22] = [
 type Again = fn(&[u8]) -> bool;
 
 /// Every request, decoded, encoded and decoded again.
-const REQUESTS: [(&str, Again); 50] = [
+const REQUESTS: &[(&str, Again)] = &[
     ("AmendReservation", again::<proto::AmendReservationRequest>),
     ("ApplySnapshot", again::<proto::ApplySnapshotRequest>),
     ("BatchCreateReservations", again::<proto::BatchCreateReservationsRequest>),
     ("BatchGetPositions", again::<proto::BatchGetPositionsRequest>),
+    ("BlockItem", again::<proto::BlockItemRequest>),
     ("CancelReservation", again::<proto::CancelReservationRequest>),
     ("CheckAvailability", again::<proto::CheckAvailabilityRequest>),
     ("CloseLocation", again::<proto::CloseLocationRequest>),
@@ -100,6 +101,7 @@ const REQUESTS: [(&str, Again); 50] = [
     ("ReturnToShelf", again::<proto::ReturnToShelfRequest>),
     ("SetLocationStatus", again::<proto::SetLocationStatusRequest>),
     ("StartPicking", again::<proto::StartPickingRequest>),
+    ("UnblockItem", again::<proto::UnblockItemRequest>),
     ("WatchAvailability", again::<proto::WatchAvailabilityRequest>),
 ];
 

@@ -86,6 +86,7 @@ impl Mixture {
             sent_at: None,
             actor: actor.to_owned(),
             drafts,
+            up_to: false,
             deadline: Instant::now() + 4 * DEADLINE_DEFAULT,
         };
         let answers = self.writer.record(report).await.unwrap().answers;

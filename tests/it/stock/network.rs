@@ -88,6 +88,7 @@ pub fn resolve(sent: &Sent, memory: &Memory) -> Result<Movement, Refusal> {
         place,
         to_place,
         item,
+        up_to: false,
         stock_item: draft.sku != "service",
         channel,
         clock_offset,
