@@ -31,6 +31,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::HoldUnknown { hold_id: id() },
         Refusal::ReservationMoved { successor_id: id() },
         Refusal::NotAStockItem,
+        Refusal::ItemRecalled { sku: String::new() },
         Refusal::OriginalMismatch { field: "sku" },
         Refusal::AlreadyCorrected,
         Refusal::ReservationState { state: "READY" },
