@@ -95,16 +95,13 @@ async fn f12_a_recall_blocks_an_item_everywhere_and_names_and_freezes_its_promis
     for channel in ["web", "app", "till"] {
         assert_eq!(server.available_to(channel, "paris", "jam").await, 0);
     }
-    let frozen = |refused: Result<_, tonic::Status>| match refused {
-        Err(status) => explained(&status, Code::FailedPrecondition, "ITEM_RECALLED"),
-        Ok(()) => panic!("it is frozen"),
-    };
-    frozen(server.reserve("k5", "paris", "jam", 1).await.map(drop));
-    frozen(server.hold_one("h2", "paris", "jam", 1).await.map(drop));
-    frozen(server.start_picking("k6", &old).await.map(drop));
-    frozen(server.mark_ready("k7", &new).await.map(drop));
-    frozen(server.collect("k8", &new).await.map(drop));
-    frozen(server.move_to("k9", &old, "paris").await.map(drop));
+    let frozen = |refused| explained(&refused, Code::FailedPrecondition, "ITEM_RECALLED");
+    frozen(server.reserve("k5", "paris", "jam", 1).await.unwrap_err());
+    frozen(server.hold_one("h2", "paris", "jam", 1).await.unwrap_err());
+    frozen(server.start_picking("k6", &old).await.unwrap_err());
+    frozen(server.mark_ready("k7", &new).await.unwrap_err());
+    frozen(server.collect("k8", &new).await.unwrap_err());
+    frozen(server.move_to("k9", &old, "paris").await.unwrap_err());
     server.start_picking("k10", &tea).await.unwrap();
     server.cancel("k11", &old).await.unwrap();
     // Repeated, it is answered as it stands now.
