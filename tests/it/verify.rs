@@ -33,7 +33,8 @@ const TABLES: [(&str, &[&str]); 7] = [
     ("reservation_version", &["partition", "no", "version"]),
 ];
 /// Columns of `reservation` that no entry tells anything of once they are set.
-const UNKNOWABLE: [&str; 5] = ["expires_at", "ttl_given", "answer_by", "paid_at", "reason"];
+const UNKNOWABLE: [&str; 6] =
+    ["ready_by", "expires_at", "ttl_given", "answer_by", "paid_at", "reason"];
 const PARTITIONS: u16 = 4;
 
 /// A way to change one column of one row.
