@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_types, reason = "looks into the database while a replay runs")]
 
 mod click_and_collect;
+mod pickup_points;
 
 use std::{path::Path, process::Stdio, time::Duration};
 
