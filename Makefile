@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test run fuzz load bench bench-ingest bench-single bench-read bench-reserve \
-	bench-patterns bench-pickup bench-size bench-growth bench-overload simulate mutants torture \
+	bench-patterns bench-pickup bench-watch bench-size bench-growth bench-overload simulate mutants torture \
 	check-history sqlx
 
 help: ## list what there is
@@ -39,6 +39,10 @@ bench-reserve: ## reservations and holds per second, against row locks and a bar
 
 bench-patterns: ## reservations per second, against how others keep from overselling
 	@scripts/bench.sh patterns
+
+bench-watch: ## how soon 1,000 watchers, then 5,000, know of what was recorded
+	@scripts/bench.sh watch --watchers 1000
+	@scripts/bench.sh watch --watchers 5000 --p99-ms-max 0
 
 bench-pickup: ## the nearest of 17,700 pickup points that have a basket (DATA=folder: the real ones)
 	@scripts/bench.sh pickup

@@ -36,6 +36,7 @@ mod stats;
 mod stretch;
 mod torture;
 mod usage;
+mod watch;
 
 use clap::Parser;
 
@@ -65,6 +66,8 @@ enum Command {
     Patterns(patterns::PatternsArgs),
     /// The nearest of 17,700 pickup points that have a basket, against a search through all of them.
     Pickup(pickup::PickupArgs),
+    /// How long it takes until many who watch know of what was recorded.
+    Watch(watch::WatchArgs),
     /// Bytes of a position in Redis and of an entry in PostgreSQL.
     Size(size::SizeArgs),
     /// The same load on little and on much, and how long a rebuild and a first load take.
@@ -97,6 +100,7 @@ fn main() -> anyhow::Result<()> {
         Command::Reserve(args) => reserve::run(&args),
         Command::Patterns(args) => patterns::run(&args),
         Command::Pickup(args) => pickup::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Size(args) => size::run(&args),
         Command::Growth(args) => growth::run(&args),
         Command::Overload(args) => overload::run(&args),

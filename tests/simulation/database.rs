@@ -140,7 +140,7 @@ impl Postgres {
         let known = skus.iter().filter_map(|sku| {
             let index = state.items.iter().position(|item| item == sku)?;
             let item = ItemNo(i32::try_from(index).ok()? + 1);
-            Some((sku.clone(), KnownItem { item, stock_item: true, revision: 0 }))
+            Some((sku.clone(), KnownItem { item, stock_item: true, recalled: false, revision: 0 }))
         });
         known.collect()
     }

@@ -61,9 +61,14 @@ impl Live {
 
     /// Goes on where this one stands, perhaps at another server.
     pub async fn resume(self, server: &Server) -> Live {
+        self.resume_over(server.availability()).await
+    }
+
+    /// The same over a connection of the test's own.
+    pub async fn resume_over(self, client: AvailabilityServiceClient<Channel>) -> Live {
         let cursor = self.last.cursor.clone();
         let request = WatchAvailabilityRequest { cursor, ..self.request.clone() };
-        let mut live = Live::open(server, request).await.unwrap();
+        let mut live = Live::open_over(client, request).await.unwrap();
         live.known = self.known;
         live
     }

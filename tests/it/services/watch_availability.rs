@@ -1,6 +1,9 @@
 //! WatchAvailability: what there is, every change, and going on after a cut.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -8,17 +11,19 @@ use stockroom::api::proto::{
     Channel, ChannelPolicy, HoldStockRequest, Item, PutChannelPolicyRequest, PutChannelRequest,
     PutItemRequest, WatchAvailabilityRequest,
     availability_service_client::AvailabilityServiceClient, channel_policy::Buffer,
+    movement_service_client::MovementServiceClient,
 };
 use tonic::{Code, transport::Endpoint};
 
 use crate::harness::{
+    binary::Binary,
     errors::explained,
     holds::hold,
     live::{Live, watch},
-    movements::{Became as _, receipt, sale},
+    movements::{Became as _, put_request, receipt, sale},
     reservations::{line, seconds},
     seed::seed,
-    server::Server,
+    server::{SOURCE, Server},
 };
 
 /// Of a transport: less than a message of 1,000 positions.
@@ -265,5 +270,40 @@ async fn every_watcher_ends_with_the_final_state() {
             let available = server.available(shop, sku).await;
             live.says(shop, sku, available).await;
         }
+    }
+}
+
+/// The server is killed again and again; whoever watches goes on at the last cursor that it got.
+#[tokio::test]
+async fn after_kill_9_a_watch_goes_on_without_gap_or_repeat() {
+    let server = shops().await;
+    let request = watch(&["shop-1", "shop-2"], &["jam", "tea"]);
+    let mut live = Live::begin(&server, request).await;
+    let mut told: BTreeMap<_, _> =
+        live.known.iter().map(|(pair, state)| (pair.clone(), state.version)).collect();
+    for round in 0..3 {
+        let mut binary = Binary::start(&server.database_url).await;
+        live = live.resume_over(AvailabilityServiceClient::new(binary.connection())).await;
+        let mut client = MovementServiceClient::new(binary.connection());
+        for number in 0..20 {
+            let key = format!("{round}-{number}");
+            let shop = if number % 2 == 0 { "shop-1" } else { "shop-2" };
+            let found = receipt(&key, shop, "jam", 1);
+            client.record_movements(put_request(SOURCE, vec![found])).await.unwrap();
+            if number % 5 == 4 {
+                for pair in live.next().await.availability {
+                    let (key, version) = ((pair.location_id, pair.sku), pair.version);
+                    let before = told.insert(key, version);
+                    assert!(before < Some(version), "told again: {version} after {before:?}");
+                }
+            }
+        }
+        binary.kill();
+    }
+    let mut live = live.resume(&server).await;
+    for shop in ["shop-1", "shop-2"] {
+        let there = server.sellable(shop, "jam").await;
+        assert_eq!(there, 10 + 30);
+        live.says(shop, "jam", there).await;
     }
 }
