@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_types, reason = "this is where gRPC lives")]
 
 mod availability;
+mod cors;
 mod cursor;
 mod error;
 mod events;
@@ -78,6 +79,7 @@ pub struct Api {
     snapshots: Snapshots,
     stopped: watch::Receiver<bool>,
     webhook_allow_private: bool,
+    cors_origins: Arc<[String]>,
     reports: Arc<Semaphore>,
 }
 
@@ -102,6 +104,7 @@ impl Api {
             snapshots: Snapshots::new(DropLimits::default()),
             stopped,
             webhook_allow_private: false,
+            cors_origins: Arc::default(),
             reports: Arc::new(Semaphore::new(REPORTS_MAX)),
         }
     }
@@ -110,6 +113,12 @@ impl Api {
     #[must_use]
     pub fn with_drop_limits(self, limits: DropLimits) -> Api {
         Api { snapshots: Snapshots::new(limits), ..self }
+    }
+
+    /// Lets pages of these origins call from a browser; of no other one.
+    #[must_use]
+    pub fn with_cors_origins(self, origins: Vec<String>) -> Api {
+        Api { cors_origins: origins.into(), ..self }
     }
 
     /// Lets webhooks have private addresses, and plain HTTP: for tests and development.
@@ -140,6 +149,7 @@ pub async fn run(
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_pending_accept_reset_streams(Some(RESET_CALLS_MAX))
+        .layer(cors::layer(&api.cors_origins))
         .layer(GrpcWebLayer::new())
         .layer(MannersLayer::default())
         .add_service(health.service())

@@ -100,6 +100,11 @@ pub struct ServeConfig {
     #[arg(long, env = "STOCKROOM_SNAPSHOT_DROP_ITEMS", value_name = "N")]
     #[arg(default_value_t = DropLimits::default().items)]
     pub snapshot_drop_items: u32,
+    /// Pages of this origin may call from a browser, like https://shop.example; may be given more than once.
+    /// Default: of none
+    #[arg(long, env = "STOCKROOM_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    #[arg(value_parser = origin)]
+    pub cors_origin: Vec<String>,
     /// How logs are written
     #[arg(long, env = "STOCKROOM_LOG_FORMAT", value_enum, default_value = "human")]
     pub log_format: LogFormat,
@@ -296,6 +301,14 @@ impl ServeConfig {
         }
         Ok(listen)
     }
+}
+
+/// Scheme, host and port, as browsers name the origin of a page.
+fn origin(text: &str) -> Result<String, &'static str> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+    let good = host.is_some_and(|host| !host.is_empty() && host.chars().all(fits));
+    good.then(|| text.to_ascii_lowercase()).ok_or("scheme and host, like https://shop.example:8443")
 }
 
 fn subject_prefix(text: &str) -> Result<String, &'static str> {

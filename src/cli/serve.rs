@@ -75,6 +75,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         let delivery = Delivery::start(ledger.clone(), config.events.delivery())?;
         let api = Api::new(ledger.clone(), availability, writer.clone(), stopped.clone())
             .with_drop_limits(config.drop_limits())
+            .with_cors_origins(config.cors_origin.clone())
             .with_private_webhooks(config.events.webhook_allow_private);
         let serving = api::run(listener, wait(stopped.clone()), api, health);
         drain_after(serving, stopped.clone(), &config, || drain.begin()).await?;

@@ -52,6 +52,8 @@ const PACE_MIN: Duration = Duration::from_millis(10);
 const WATCHERS_PER_MS: usize = 40;
 /// What the network changes is told no more often than this.
 const NETWORK_PACE: Duration = Duration::from_secs(1);
+/// How often it is looked whether the status of a location has ended by itself.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
 /// The ledger must be followed up to where another server told of it within this time.
 const FOLLOWED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -260,8 +262,16 @@ impl Session {
         mut revision: i64,
     ) -> Result<(), End> {
         let begun = Instant::now();
+        let (shut, mut looked) = (self.asked.shut(&self.api), begun);
         loop {
             self.wait(watcher).await?;
+            if looked.elapsed() >= STATUS_EVERY {
+                looked = Instant::now();
+                if self.asked.shut(&self.api) != shut {
+                    self.cursor = None;
+                    return Err(End::Again);
+                }
+            }
             if self.network.has_changed().unwrap_or(false) {
                 let now = *self.network.borrow_and_update();
                 if self.asked.is_changed_since(&self.api, revision, scoped) {
@@ -291,7 +301,7 @@ impl Session {
                 self.network.mark_changed();
                 Ok(())
             }
-            () = tokio::time::sleep_until(self.sent_at + HEARTBEAT) => Ok(()),
+            () = tokio::time::sleep(STATUS_EVERY) => Ok(()),
             () = tokio::time::sleep(unknown) => match self.asked.is_known_now(&self.api).await? {
                 true => {
                     self.cursor = None;

@@ -40,6 +40,21 @@ pub async fn call(
     read(&response)
 }
 
+/// What a browser is answered that asks whether a page of `origin` may call a method.
+pub async fn may_call(address: SocketAddr, method: &str, origin: &str) -> HashMap<String, String> {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "OPTIONS {method} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\norigin: {origin}\r\n\
+         access-control-request-method: POST\r\n\
+         access-control-request-headers: content-type,x-grpc-web\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut response = String::new();
+    socket.read_to_string(&mut response).await.unwrap();
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    fields(response.split_once("\r\n\r\n").map_or(&*response, |(head, _)| head))
+}
+
 fn read(response: &[u8]) -> Answer {
     let end = response.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
     let head = std::str::from_utf8(&response[..end]).expect("text");

@@ -7,9 +7,10 @@ use tonic_health::pb::{
 };
 
 use crate::harness::{
+    binary::Binary,
     errors::explained,
     movements::{Became as _, receipt},
-    server::{Server, eventually},
+    server::{Server, eventually, migrated_database},
     web,
 };
 
@@ -103,4 +104,24 @@ async fn grpc_web_works_over_http_1() {
     let answer = web::call(server.address, method, &bytes, None).await;
     assert_eq!(answer.headers["grpc-status"], "5", "{answer:?}");
     assert!(answer.headers.contains_key("grpc-status-details-bin"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn pages_of_the_origins_that_are_named_may_call_from_a_browser() {
+    let url = migrated_database().await;
+    let settings = ["--cors-origin", "https://shop.example,http://127.0.0.1:8080"];
+    let binary = Binary::start_and(&url, &settings, &[]).await;
+    let watch = "/stockroom.v1.AvailabilityService/WatchAvailability";
+    let asked = async |origin: &str| web::may_call(binary.address, watch, origin).await;
+    for origin in ["https://shop.example", "http://127.0.0.1:8080"] {
+        let headers = asked(origin).await;
+        assert_eq!(headers["access-control-allow-origin"], origin);
+        assert_eq!(headers["access-control-allow-methods"], "POST");
+        assert!(headers["access-control-allow-headers"].contains("x-grpc-web"));
+    }
+    let headers = asked("https://elsewhere.example").await;
+    assert!(!headers.contains_key("access-control-allow-origin"), "{headers:?}");
+    let server = Binary::start_and(&url, &[], &[]).await;
+    let headers = web::may_call(server.address, watch, "https://shop.example").await;
+    assert!(!headers.contains_key("access-control-allow-origin"), "of none by default");
 }

@@ -8,8 +8,8 @@ use std::{
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use stockroom::api::proto::{
-    Channel, ChannelPolicy, HoldStockRequest, Item, PutChannelPolicyRequest, PutChannelRequest,
-    PutItemRequest, WatchAvailabilityRequest,
+    Channel, ChannelPolicy, HoldStockRequest, Item, LocationStatus, PutChannelPolicyRequest,
+    PutChannelRequest, PutItemRequest, SetLocationStatusRequest, WatchAvailabilityRequest,
     availability_service_client::AvailabilityServiceClient, channel_policy::Buffer,
     movement_service_client::MovementServiceClient,
 };
@@ -20,7 +20,7 @@ use crate::harness::{
     errors::explained,
     holds::hold,
     live::{Live, watch},
-    movements::{Became as _, put_request, receipt, sale},
+    movements::{Became as _, put_request, receipt, sale, seconds_from_now},
     reservations::{line, seconds},
     seed::seed,
     server::{SOURCE, Server},
@@ -178,6 +178,22 @@ async fn a_policy_is_told_of_to_those_whom_it_concerns() {
     server.network().put_channel_policy(request).await.unwrap();
     let mut live = live.resume(&server).await;
     live.says("shop-1", "jam", 9).await;
+}
+
+#[tokio::test]
+async fn a_location_where_nothing_is_promised_has_nothing_until_its_status_ends() {
+    let server = shops().await;
+    let mut live = Live::begin(&server, watch(&["shop-1", "shop-2"], &["jam"])).await;
+    let request = SetLocationStatusRequest {
+        location_id: "shop-1".to_owned(),
+        status: LocationStatus::NoNewReservations as i32,
+        until: Some(seconds_from_now(3)),
+    };
+    server.network().set_location_status(request).await.unwrap();
+    server.ledger.directory().refresh().await.unwrap();
+    live.says("shop-1", "jam", 0).await;
+    assert_eq!(live.available("shop-2", "jam"), Some(10));
+    live.says("shop-1", "jam", 10).await;
 }
 
 #[tokio::test]

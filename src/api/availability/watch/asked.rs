@@ -1,14 +1,16 @@
 //! What a watcher asked for, and what that comes to in a network that changes.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tonic::Status;
 
 use super::super::{PAIRS_MAX, SKUS_MAX, check_sku};
 use crate::{
+    ambient,
     api::{Api, cursor::Cursor, error::invalid, proto::WatchAvailabilityRequest},
     feed::watch::Scope,
-    stock::ids::{Place, PositionKey},
+    ledger::directory::KnownLocation,
+    stock::ids::{LocationNo, Place, PositionKey},
 };
 
 /// Locations of one watch.
@@ -129,6 +131,18 @@ impl Asked {
         }
         let mut here = self.location_ids.iter().filter_map(|id| known.location(id));
         here.any(|location| location.revision > revision)
+    }
+
+    /// Where nothing is promised at this moment: a status may end by itself.
+    pub(super) fn shut(&self, api: &Api) -> BTreeSet<LocationNo> {
+        let (known, now) = (api.ledger.directory().known(), ambient::now());
+        let shut = |location: &Arc<KnownLocation>| location.live.check_accepts(now).is_err();
+        let number = |location: &Arc<KnownLocation>| location.place.location;
+        if self.location_ids.is_empty() {
+            return known.locations().filter(|location| shut(location)).map(number).collect();
+        }
+        let here = self.location_ids.iter().filter_map(|id| known.location(id));
+        here.filter(|location| shut(location)).map(number).collect()
     }
 
     /// How often it is to be looked for what is unknown.
