@@ -27,8 +27,8 @@
 //!
 //! # Who imports whom
 //! `api` and `cli` may import everything, `writer`, `feed` and `reads` both stores, and `writer` also
-//! `reads`; `ledger` and `availability` never import each other, nor `writer` and `feed`. Everyone
-//! imports `stock`, and `stock` nothing of ours but `mutants`, which is empty in what is shipped.
+//! `reads`, as does `feed`; `ledger` and `availability` never import each other, nor `writer` and
+//! `feed`. Everyone imports `stock`, and `stock` nothing of ours but `mutants`, which is empty in what is shipped.
 //! `sqlx` is used in `ledger` only, `redis` in `availability` only, `tonic` in `api` and by the
 //! commands that are clients; the lints hold this.
 //!
