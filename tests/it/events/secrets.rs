@@ -160,7 +160,7 @@ async fn a_webhook_that_is_malformed_is_refused_by_field() {
         (hook(|hook| hook.url.clear()), "URL_INVALID", "webhook.url"),
         (hook(|hook| hook.event_types = vec![0]), "FIELD_INVALID", "webhook.event_types"),
         (hook(|hook| hook.event_types = vec![99]), "FIELD_INVALID", "webhook.event_types"),
-        (hook(|hook| hook.event_types = vec![1; 18]), "FIELD_INVALID", "webhook.event_types"),
+        (hook(|hook| hook.event_types = vec![1; 19]), "FIELD_INVALID", "webhook.event_types"),
         (hook(|hook| hook.low_stock_units = -1), "FIELD_INVALID", "webhook.low_stock_units"),
         (hook(|hook| hook.skus = vec![" ".into()]), "FIELD_INVALID", "webhook.skus"),
         (

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use stockroom::api::proto::{
-    BlockItemRequest, BlockItemResponse, EntryFlag, Location, Movement, MovementKind,
+    BlockItemRequest, BlockItemResponse, EntryFlag, EventType, Location, Movement, MovementKind,
     PutLocationRequest, StockState, UnblockItemRequest, WatchAvailabilityRequest,
 };
 use tonic::Code;
@@ -12,9 +12,12 @@ use crate::harness::{
     errors::explained,
     live::{Live, watch},
     movements::{Became as _, linked_return, movement, receipt, sale},
+    receiver::{Receiver, webhook},
     reservations::{create, line},
     server::{SOURCE, Server},
 };
+
+const SOLD: &str = "stockroom.movement.recalled_sold";
 
 async fn shops() -> Server {
     let server = Server::start_honest().await;
@@ -174,6 +177,20 @@ async fn f12_an_item_that_nobody_knows_cannot_be_recalled() {
     let request = BlockItemRequest { sku: " ".to_owned(), ..BlockItemRequest::default() };
     let malformed = server.network().block_item(request).await.unwrap_err();
     explained(&malformed, Code::InvalidArgument, "SKU_INVALID");
+}
+
+#[tokio::test]
+async fn f12_a_sale_after_the_recall_raises_an_alarm() {
+    let (server, receiver) = (shops().await, Receiver::start().await);
+    let alarms = [EventType::Recall, EventType::RecalledSold];
+    server.put_webhook(webhook("alarm", &receiver.url, &alarms)).await;
+    let _delivery = server.deliver();
+    recall(&server, "jam").await;
+    server.record_one(sale("s1", "berlin", "jam", 2)).await.recorded();
+    let received = receiver.wait_until("the alarm", |received| received.len() >= 3).await;
+    let sold = received.iter().find(|received| received.event["type"] == SOLD).unwrap();
+    assert_eq!(sold.event["subject"], "berlin/jam");
+    assert_eq!(sold.event["data"]["quantity"], 2);
 }
 
 /// One item at 500 locations with 2,000 open reservations.
