@@ -8,6 +8,7 @@ use crate::{
     ledger::{fault::Fault, head::Head, network::Item, recall::Whereabouts},
     stock::{
         draft::{Draft, QUANTITY_MAX},
+        hold::HoldId,
         ids::{ItemNo, LocationNo, Partition, Place, PositionKey},
         kind::Kind,
         recall::RECALL,
@@ -34,8 +35,10 @@ pub struct Recall {
     pub reservations: Vec<Reservation>,
     /// How many there are in all.
     pub reservations_total: i64,
-    /// Live holds of it; at most 1,000. None: they cannot be seen.
-    pub holds: Option<Vec<HeldUnits>>,
+    /// Live holds of it, those that the ledger keeps first; at most 1,000 of either kind.
+    pub holds: Vec<HeldUnits>,
+    /// Whether those that Redis keeps could be seen.
+    pub holds_seen: bool,
     /// Heads that cover what was blocked.
     pub heads: Vec<Head>,
 }
@@ -86,7 +89,8 @@ impl Writer {
             blocked: Vec::new(),
             reservations: Vec::new(),
             reservations_total: 0,
-            holds: Some(Vec::new()),
+            holds: Vec::new(),
+            holds_seen: true,
             heads: Vec::new(),
         };
         let mut found = Vec::new();
@@ -184,12 +188,18 @@ impl Writer {
             let named_max = NAMED_MAX as i64;
             let ledger = &self.stores.ledger;
             let promises = ledger.promises_of_item(partition, &locations, item, named_max).await?;
-            recall.reservations.extend(promises.0);
-            recall.reservations_total += promises.1;
+            let (found, total) = promises;
+            let kept = found.iter().filter_map(|made| held_units(made, item));
+            let before = recall.holds.len();
+            recall.holds.extend(kept);
+            recall.reservations_total += total - (recall.holds.len() - before) as i64;
+            recall.reservations.extend(found.into_iter().filter(|made| made.held_as.is_none()));
         }
         recall.reservations.sort_by_key(|made| std::cmp::Reverse((made.created_at, made.id.no)));
         recall.reservations.truncate(NAMED_MAX);
-        recall.holds = self.holds_of(item).await;
+        let holds = self.holds_of(item).await;
+        recall.holds_seen = holds.is_some();
+        recall.holds.extend(holds.unwrap_or_default());
         Ok(())
     }
 
@@ -209,4 +219,11 @@ impl Writer {
         }
         Some(holds)
     }
+}
+
+/// A hold that the ledger keeps, as far as it is about an item.
+fn held_units(made: &Reservation, item: ItemNo) -> Option<HeldUnits> {
+    let digest = made.held_as?;
+    let id = HoldId { place: made.id.place, digest };
+    Some(HeldUnits { id, units: made.line(item)?.quantity, expires_at: made.expires_at })
 }

@@ -40,18 +40,17 @@ impl Api {
         let recall = self.writer.recall(&sku, &actor, &note, deadline).await;
         let recall = recall.map_err(|denied| told(denied, &sku))?;
         let (token, durability) = written(&recall.heads, true);
-        let Recall { item, blocked, reservations, reservations_total, holds, .. } = recall;
+        let Recall { item, blocked, reservations, reservations_total, holds, holds_seen, .. } =
+            recall;
         let reservations = self.told(&reservations).await?;
         let known = self.ledger.directory().known();
-        let holds_known = holds.is_some();
-        let holds = holds.unwrap_or_default();
         Ok(BlockItemResponse {
             item: Some(item.into()),
             blocked: blocked.into_iter().map(Into::into).collect(),
             reservations,
             reservations_total: reservations_total as u64,
             holds: holds.iter().map(|held| held_units(&known, held)).collect(),
-            degraded: !holds_known,
+            degraded: !holds_seen,
             token,
             durability,
         })
