@@ -100,8 +100,8 @@ pub struct ServeConfig {
     #[arg(long, env = "STOCKROOM_SNAPSHOT_DROP_ITEMS", value_name = "N")]
     #[arg(default_value_t = DropLimits::default().items)]
     pub snapshot_drop_items: u32,
-    /// Pages of this origin may call from a browser, like https://shop.example; may be given more than once.
-    /// Default: of none
+    /// Pages of this origin (scheme, host and port) may call from a browser; several with commas. Default:
+    /// of none
     #[arg(long, env = "STOCKROOM_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     #[arg(value_parser = origin)]
     pub cors_origin: Vec<String>,
