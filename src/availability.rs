@@ -8,6 +8,7 @@
 #![expect(clippy::disallowed_types, reason = "this is where Redis lives")]
 
 pub mod admit;
+pub mod condition;
 mod connection;
 pub mod explain;
 pub mod fault;
@@ -23,7 +24,7 @@ pub mod replace;
 pub mod scrub;
 mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use redis::{Script, ScriptInvocation, Value};
 
@@ -57,6 +58,24 @@ const SHARED: &str = include_str!("availability/shared.lua");
 const SHARED_HOLDS: &str = include_str!("availability/shared_holds.lua");
 const SHARED_CLAIMS: &str = include_str!("availability/shared_claims.lua");
 const SHARED_ROWS: &str = include_str!("availability/shared_rows.lua");
+
+/// How to connect.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Options {
+    /// `redis://user:password@host:port`, or `rediss://` for TLS.
+    pub url: String,
+    /// Certificates (PEM) of those who may have certified the server; `None`: whom the system trusts.
+    pub authorities: Option<Vec<u8>>,
+    /// What all keys begin with.
+    pub prefix: String,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL has a password.
+        f.debug_struct("Options").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
 
 /// The reservation layer. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -125,20 +144,30 @@ pub struct ShortLine {
 }
 
 impl Availability {
-    /// Connects when a connection is needed first. All keys begin with `prefix`.
+    /// As [`Availability::open`], with whom the system trusts where the URL says TLS.
     ///
     /// # Errors
     /// The URL is malformed.
     pub fn new(url: &str, prefix: &str) -> Result<Availability, Fault> {
+        let (url, prefix) = (url.to_owned(), prefix.to_owned());
+        Availability::open(&Options { url, authorities: None, prefix })
+    }
+
+    /// Connects when a connection is needed first.
+    ///
+    /// # Errors
+    /// The URL or the certificates are malformed.
+    pub fn open(options: &Options) -> Result<Availability, Fault> {
+        let Options { url, authorities, prefix } = options;
         let open = |answer_within| {
-            let opened = Connection::new(url, answer_within);
-            opened.map_err(|source| Fault::redis("read REDIS_URL", source))
+            let opened = Connection::new(url, authorities.as_deref(), answer_within);
+            opened.map_err(|source| Fault::redis("read the address of Redis", source))
         };
         Ok(Availability {
             front: open(ANSWER_WITHIN)?,
             background: open(BACKGROUND_ANSWER_WITHIN)?,
             mirror: Arc::default(),
-            prefix: prefix.into(),
+            prefix: prefix.as_str().into(),
         })
     }
 

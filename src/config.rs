@@ -1,51 +1,38 @@
 //! Every setting once: flag, environment, unit, default, sentence.
 
+mod audit;
+mod callers;
+mod connections;
+mod credentials;
+mod databases;
+pub(crate) mod secret;
+mod telemetry;
+mod tls;
+
 use std::{net::SocketAddr, num::NonZero, path::PathBuf, time::Duration};
 
+use self::secret::SecretError;
+pub use self::{
+    audit::AuditConfig,
+    callers::CallerConfig,
+    connections::ConnectionConfig,
+    credentials::{CredentialConfig, KeySource, TokenConfig},
+    databases::DatabaseConfig,
+    secret::Secret,
+    telemetry::TelemetryConfig,
+    tls::{TlsConfig, TlsFiles},
+};
 use crate::{
-    availability::PREFIX,
-    embedded::{self, Connections, EmbeddedError},
+    embedded::EmbeddedError,
     feed::deliver::{self, backoff::Backoff, stream::StreamOptions},
-    ledger::Options,
     stock::{ids::is_identifier, snapshot::DropLimits, time::SECOND},
 };
 
-/// Where a private PostgreSQL and Redis are kept if nothing is said.
-const DATA_DIR: &str = ".stockroom";
-/// How long to wait for a database connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Partitions of a new ledger if nothing is said.
 const PARTITIONS_LEAST: u16 = 2;
 const PARTITIONS_MOST: u16 = 16;
 /// `sysexits.h`: the command was used wrongly.
 pub const EXIT_USAGE: u8 = 64;
-
-/// Which databases.
-#[derive(Clone, Debug, clap::Args)]
-pub struct DatabaseConfig {
-    /// PostgreSQL, as postgres://user:password@host:port/database. Default: the one of --data-dir
-    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    pub database_url: Option<String>,
-    /// Redis, as redis://host:port. Default: the one of --data-dir
-    #[arg(long, global = true, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
-    pub redis_url: Option<String>,
-    /// What all keys in Redis begin with: several ledgers may share one
-    #[arg(long, global = true, env = "STOCKROOM_REDIS_PREFIX", value_name = "TEXT")]
-    #[arg(default_value = PREFIX, value_parser = redis_prefix)]
-    pub redis_prefix: String,
-    /// Folder of the private PostgreSQL and Redis. Commands that only read prefer it to the URLs
-    /// [default: .stockroom]
-    #[arg(long, global = true, env = "STOCKROOM_DATA_DIR", value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// Connections that batches are written over
-    #[arg(long, env = "STOCKROOM_WRITER_CONNECTIONS", default_value_t = 8, value_name = "N")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub writer_connections: u32,
-    /// Connections for reads and master data
-    #[arg(long, env = "STOCKROOM_READER_CONNECTIONS", default_value_t = 8, value_name = "N")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub reader_connections: u32,
-}
 
 /// How a ledger is laid out when it is created.
 #[derive(Clone, Debug, clap::Args)]
@@ -84,9 +71,15 @@ pub struct ServeConfig {
     /// Address for /metrics, /live and /ready over HTTP. Default: none
     #[arg(long, env = "STOCKROOM_HTTP_LISTEN", value_name = "HOST:PORT")]
     pub http_listen: Option<String>,
-    /// Listens on other addresses than loopback although nothing is encrypted
+    /// Listens on other addresses than loopback although nothing is encrypted, or nobody is asked who calls
     #[arg(long, env = "STOCKROOM_INSECURE")]
     pub insecure: bool,
+    /// How callers say who they are.
+    #[command(flatten)]
+    pub credentials: CredentialConfig,
+    /// Which certificates are shown, and asked for.
+    #[command(flatten)]
+    pub tls: TlsConfig,
     /// How a new ledger is laid out.
     #[command(flatten)]
     pub ledger: NewLedgerConfig,
@@ -108,18 +101,40 @@ pub struct ServeConfig {
     /// How logs are written
     #[arg(long, env = "STOCKROOM_LOG_FORMAT", value_enum, default_value = "human")]
     pub log_format: LogFormat,
-    /// Short for --log-format json
+    /// Short for --log-format json; `doctor` prints one JSON object
     #[arg(long)]
     pub json: bool,
     /// Which logs are written, as a filter of the tracing crate
     #[arg(long, env = "STOCKROOM_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
+    /// What operators see.
+    #[command(flatten)]
+    pub telemetry: TelemetryConfig,
     /// How events go out.
     #[command(flatten)]
     pub events: EventConfig,
+    /// What a caller may do.
+    #[command(flatten)]
+    pub callers: CallerConfig,
+    /// What connections may cost.
+    #[command(flatten)]
+    pub connections: ConnectionConfig,
+    /// How the hash chain is anchored.
+    #[command(flatten)]
+    pub audit: AuditConfig,
     /// Seconds that calls under way are given when the server is told to stop
     #[arg(long, env = "STOCKROOM_DRAIN_SECONDS", default_value_t = 10, value_name = "SECONDS")]
     pub drain_seconds: u64,
+    /// Seconds that the server goes on serving after it said that it is not ready, so that load balancers
+    /// send nothing more before connections are told to end
+    #[arg(
+        long,
+        env = "STOCKROOM_DRAIN_DELAY_SECONDS",
+        default_value_t = 0,
+        value_name = "SECONDS"
+    )]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub drain_delay_seconds: u64,
 }
 
 /// How events go out.
@@ -149,7 +164,10 @@ pub struct EventConfig {
     pub webhook_allow_private: bool,
     /// Publishes all events to NATS JetStream too, as nats://user:password@host:port. Default: does not
     #[arg(long, env = "STOCKROOM_NATS_URL", hide_env_values = true, value_name = "URL")]
-    pub nats_url: Option<String>,
+    pub nats_url: Option<Secret>,
+    /// File that holds what --nats-url would say
+    #[arg(long, env = "STOCKROOM_NATS_URL_FILE", value_name = "FILE")]
+    pub nats_url_file: Option<PathBuf>,
     /// What every subject begins with; type and location follow
     #[arg(long, env = "STOCKROOM_NATS_SUBJECT_PREFIX", default_value = "stockroom")]
     #[arg(value_name = "TEXT", value_parser = subject_prefix)]
@@ -164,8 +182,13 @@ pub struct EventConfig {
 
 impl EventConfig {
     /// As the delivery takes them.
-    pub fn delivery(&self) -> deliver::Options {
-        deliver::Options {
+    ///
+    /// # Errors
+    /// The message stream is named twice, or by a file that names none.
+    pub fn delivery(&self) -> Result<deliver::Options, ConfigError> {
+        let (url, file) = (self.nats_url.as_ref(), self.nats_url_file.as_deref());
+        let nats_url = secret::resolve("--nats-url", url, file)?;
+        Ok(deliver::Options {
             source: self.event_source.clone(),
             backoff: Backoff {
                 attempts_max: self.event_attempts,
@@ -174,14 +197,14 @@ impl EventConfig {
             },
             timeout: Duration::from_secs(self.event_timeout_seconds.into()),
             allow_private: self.webhook_allow_private,
-            stream: self.nats_url.clone().map(|url| StreamOptions {
-                url,
+            stream: nats_url.map(|url| StreamOptions {
+                url: url.reveal().to_owned(),
                 subject_prefix: self.nats_subject_prefix.clone(),
                 stream: self.nats_stream.clone(),
                 low_units: self.nats_low_stock_units.into(),
             }),
             ..deliver::Options::default()
-        }
+        })
     }
 }
 
@@ -198,10 +221,38 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// Nothing is encrypted, so the network must not see it.
-    #[error("{listen} is not a loopback address; say --insecure to listen there in plain text")]
+    #[error(
+        "{listen} is not a loopback address; give --tls-certificate and --tls-key, or say --insecure \
+         to listen there in plain text"
+    )]
     Insecure {
         /// The address.
         listen: SocketAddr,
+    },
+    /// Everybody may do everything, so the network must not reach it.
+    #[error(
+        "{listen} is not a loopback address; give --api-keys, --jwks-file, --jwks-url or \
+         --tls-client-ca, or say --insecure to let everybody call who reaches it"
+    )]
+    Anonymous {
+        /// The address.
+        listen: SocketAddr,
+    },
+    /// One setting means nothing without another.
+    #[error("{given} needs {needed}")]
+    Needs {
+        /// What was given.
+        given: &'static str,
+        /// What is missing.
+        needed: &'static str,
+    },
+    /// Two settings contradict each other.
+    #[error("{given} and {other} exclude each other")]
+    Excludes {
+        /// One.
+        given: &'static str,
+        /// The other.
+        other: &'static str,
     },
     /// It is no address.
     #[error("{listen:?} is not an address such as 127.0.0.1:7777")]
@@ -212,56 +263,18 @@ pub enum ConfigError {
     /// A private database cannot be found.
     #[error("cannot find the databases")]
     NoDatabases(#[source] EmbeddedError),
+    /// A secret cannot be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Somebody believes that Redis is reached over TLS.
+    #[error("--redis-ca is given, but the address of Redis does not begin with rediss://")]
+    RedisCaUnused,
 }
 
-impl DatabaseConfig {
-    /// The folder of private databases.
-    pub fn data_dir(&self) -> PathBuf {
-        self.data_dir.clone().unwrap_or_else(|| DATA_DIR.into())
-    }
-
-    /// How to connect to this PostgreSQL.
-    pub fn ledger(&self, url: String) -> Options {
-        Options {
-            url,
-            writers_max: self.writer_connections,
-            readers_max: self.reader_connections,
-            acquire_timeout: ACQUIRE_TIMEOUT,
-        }
-    }
-
-    /// The Redis that belongs to it, if one is known.
-    ///
-    /// # Errors
-    /// As [`DatabaseConfig::running_database`].
-    pub fn running_redis(&self) -> Result<Option<String>, ConfigError> {
-        match (&self.data_dir, &self.database_url, &self.redis_url) {
-            (None, _, Some(url)) => Ok(Some(url.clone())),
-            (None, Some(_), None) => Ok(None),
-            _ => {
-                let connections = embedded::read_connections(&self.data_dir());
-                let Connections { redis_url, .. } =
-                    connections.map_err(ConfigError::NoDatabases)?;
-                Ok(Some(redis_url))
-            }
-        }
-    }
-
-    /// The PostgreSQL that a command reads which starts none itself: that of a data folder that was
-    /// named, else the URL, else that of the default folder.
-    ///
-    /// # Errors
-    /// No server has left its connections in the folder.
-    pub fn running_database(&self) -> Result<String, ConfigError> {
-        match (&self.data_dir, &self.database_url) {
-            (None, Some(url)) => Ok(url.clone()),
-            _ => {
-                let connections = embedded::read_connections(&self.data_dir());
-                let Connections { database_url, .. } =
-                    connections.map_err(ConfigError::NoDatabases)?;
-                Ok(database_url)
-            }
-        }
+impl ConfigError {
+    /// Whether the command was used wrongly.
+    pub fn is_usage(&self) -> bool {
+        !matches!(self, ConfigError::NoDatabases(_))
     }
 }
 
@@ -269,9 +282,16 @@ impl ServeConfig {
     /// The address for gRPC.
     ///
     /// # Errors
-    /// It is none, or it is open to the network without a word that this is wanted.
+    /// It is none, or it is open to the network without a word that this is wanted; or settings of TLS and
+    /// of credentials contradict each other.
     pub fn listen(&self) -> Result<SocketAddr, ConfigError> {
-        self.address(&self.listen)
+        self.credentials.tokens()?;
+        let listen = self.address(&self.listen)?;
+        let anybody = !self.credentials.any() && self.tls.tls_client_ca.is_none();
+        if !listen.ip().is_loopback() && !self.insecure && anybody {
+            return Err(ConfigError::Anonymous { listen });
+        }
+        Ok(listen)
     }
 
     /// The address for HTTP.
@@ -296,7 +316,8 @@ impl ServeConfig {
         let by_name = listen.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
         let address = by_name.as_deref().unwrap_or(listen).parse::<SocketAddr>();
         let listen = address.map_err(|_| ConfigError::NoAddress { listen: listen.to_owned() })?;
-        if !listen.ip().is_loopback() && !self.insecure {
+        let plain = self.tls.files()?.is_none();
+        if !listen.ip().is_loopback() && !self.insecure && plain {
             return Err(ConfigError::Insecure { listen });
         }
         Ok(listen)
@@ -319,11 +340,6 @@ fn subject_prefix(text: &str) -> Result<String, &'static str> {
 fn stream_name(text: &str) -> Result<String, &'static str> {
     let good = is_identifier(text) && !text.contains(['.', '/']);
     good.then(|| text.to_owned()).ok_or("1 to 64 of A-Z a-z 0-9 _ : -")
-}
-
-fn redis_prefix(text: &str) -> Result<String, &'static str> {
-    // The hash tag of a key is what stands in its first braces.
-    is_identifier(text).then(|| text.to_owned()).ok_or("1 to 64 of A-Z a-z 0-9 . _ : / -")
 }
 
 #[cfg(test)]

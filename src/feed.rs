@@ -7,6 +7,7 @@
 //!
 //! Any number of servers may run it: whatever they do twice is guarded in Redis.
 
+pub mod anchoring;
 pub mod compare;
 pub mod decide;
 pub mod deliver;

@@ -2,7 +2,8 @@
 //! one private function is one statement.
 //!
 //! Read [`transaction`] (how a batch is written), then `load` and `write` (what it reads under the
-//! lock, and what it adds), [`directory`] (master data, cached), [`queries`], [`rejected`] and [`verify`].
+//! lock, and what it adds), [`directory`] (master data, cached), [`queries`], [`rejected`], [`verify`] and
+//! [`audit`], which walks the hash chain that [`chain`] makes of the batches.
 #![expect(clippy::disallowed_types, reason = "the one place that speaks SQL")]
 
 /// Hands a call over to the simulation, where one runs.
@@ -19,7 +20,12 @@ macro_rules! simulated {
     ($($anything:tt)*) => {};
 }
 
+mod address;
+pub mod api_key;
+pub mod audit;
 mod batch_rows;
+pub mod chain;
+pub mod condition;
 pub mod directory;
 mod entry_row;
 pub mod epoch;
@@ -32,6 +38,8 @@ mod migrate;
 mod names;
 pub mod network;
 pub mod outbox;
+pub mod pools;
+pub mod prune;
 pub mod queries;
 pub mod recall;
 pub mod rejected;
@@ -48,22 +56,25 @@ pub mod verify;
 pub mod webhook;
 mod write;
 
-use std::{str::FromStr as _, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use sqlx::{
-    Connection as _, PgConnection, PgPool, Postgres,
-    pool::PoolConnection,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    Connection as _, PgConnection, PgPool, Postgres, pool::PoolConnection, postgres::PgPoolOptions,
 };
 use tokio::sync::OnceCell;
 
 use crate::{
-    ledger::{directory::Directory, fault::Fault},
+    ledger::{
+        address::connect_options,
+        directory::Directory,
+        fault::Fault,
+        pools::{PoolName, acquire},
+    },
     stock::{hash::partition_of, ids::Partition},
 };
 
 /// How to connect.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// `postgres://...`
     pub url: String,
@@ -73,6 +84,15 @@ pub struct Options {
     pub readers_max: u32,
     /// How long to wait for a connection.
     pub acquire_timeout: Duration,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL has a password.
+        let mut shown = f.debug_struct("Options");
+        shown.field("writers_max", &self.writers_max).field("readers_max", &self.readers_max);
+        shown.finish_non_exhaustive()
+    }
 }
 
 /// The ledger, and the master data that it refers to. Cheap to clone.
@@ -85,15 +105,14 @@ pub struct Ledger {
     /// For what goes out: it never keeps the others waiting.
     couriers: PgPool,
     directory: Directory,
+    /// Who changes the network through it; empty: nobody said.
+    actor: Arc<str>,
     /// A server serves the partitions that there were when it first looked.
     partitions: Arc<OnceCell<Vec<Partition>>>,
     #[cfg(feature = "simulation")]
     simulated: Option<Arc<dyn simulated::Database>>,
 }
 
-/// A server in the middle of a transaction that stops responding is disconnected after this time,
-/// so that its locks do not stop the others.
-const IDLE_IN_TRANSACTION: &str = "5s";
 /// A connection that was given back and is silent for this long is given up.
 const PING_MAX: Duration = Duration::from_secs(2);
 /// Every statement of a batch looks rows up by key, for which one plan serves all values; none is worth
@@ -136,6 +155,7 @@ impl Ledger {
             readers,
             followers,
             couriers,
+            actor: "".into(),
             partitions: Arc::default(),
             #[cfg(feature = "simulation")]
             simulated: None,
@@ -172,15 +192,18 @@ impl Ledger {
     }
 
     pub(crate) async fn follower(&self) -> Result<PoolConnection<Postgres>, Fault> {
-        self.followers.acquire().await.map_err(Fault::doing("connect to follow the ledger"))
+        let connection = acquire(&self.followers, PoolName::Followers).await;
+        connection.map_err(Fault::doing("connect to follow the ledger"))
     }
 
     pub(crate) async fn courier(&self) -> Result<PoolConnection<Postgres>, Fault> {
-        self.couriers.acquire().await.map_err(Fault::doing("connect to send events"))
+        let connection = acquire(&self.couriers, PoolName::Couriers).await;
+        connection.map_err(Fault::doing("connect to send events"))
     }
 
     pub(crate) async fn reader(&self) -> Result<PoolConnection<Postgres>, Fault> {
-        self.readers.acquire().await.map_err(Fault::doing("connect to the database"))
+        let connection = acquire(&self.readers, PoolName::Readers).await;
+        connection.map_err(Fault::doing("connect to the database"))
     }
 
     /// Closes every connection, after what is running on them.
@@ -201,16 +224,4 @@ async fn is_heard(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
 /// The partition that a new location is given, in a database of `partitions`.
 pub(crate) fn partition_for(location_id: &str, partitions: usize) -> Partition {
     Partition(partition_of(location_id, u16::try_from(partitions).unwrap_or(u16::MAX)))
-}
-
-fn connect_options(url: &str) -> Result<PgConnectOptions, Fault> {
-    let options = PgConnectOptions::from_str(url).map_err(Fault::doing("read DATABASE_URL"))?;
-    Ok(options.application_name("stockroom").options([
-        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
-        ("tcp_keepalives_idle", "5"),
-        ("tcp_keepalives_interval", "2"),
-        ("tcp_keepalives_count", "3"),
-        ("tcp_user_timeout", "10s"),
-        ("synchronous_commit", "on"),
-    ]))
 }

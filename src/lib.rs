@@ -16,7 +16,7 @@
 //!    the transaction of a batch Redis is asked before and told after. Holds, and the sweeper.
 //! 5. [`feed`]: the ledger's entries in order: to Redis, to who watches, and as events to who subscribed.
 //!    [`reads`]: from Redis, or from PostgreSQL where Redis cannot say it.
-//! 6. [`api`]: gRPC. Decodes, calls once, encodes.
+//! 6. [`access`]: who may do what, pure. [`api`]: gRPC. Decodes, calls once, encodes.
 //! 7. [`ambient`]: the wall clock and chance; [`mutants`]: defects that the simulation must find.
 //! 8. [`cli`]: the commands; [`embedded`]: the private databases of the default; [`config`]: every
 //!    setting; [`telemetry`]: logs and the table of all metrics.
@@ -28,7 +28,7 @@
 //! # Who imports whom
 //! `api` and `cli` may import everything, `writer`, `feed` and `reads` both stores, and `writer` also
 //! `reads`, as does `feed`; `ledger` and `availability` never import each other, nor `writer` and
-//! `feed`. Everyone imports `stock`, and `stock` nothing of ours but `mutants`, which is empty in what is shipped.
+//! `feed`. Everyone imports `stock` and may import `access`; `stock` nothing of ours but `mutants`, which is empty in what is shipped.
 //! `sqlx` is used in `ledger` only, `redis` in `availability` only, `tonic` in `api` and by the
 //! commands that are clients; the lints hold this.
 //!
@@ -37,7 +37,7 @@
 //! - A key has at most one effect in its scope (source, location), and a replay gets the first answer.
 //! - Sequence numbers of a partition are dense and follow its commits; time never runs backwards
 //!   along them.
-//! - An entry is never changed. Every after-value is the one before plus the change; every position
+//! - An entry is never changed, and a hash chain over the batches of a partition tells if one was. Every after-value is the one before plus the change; every position
 //!   is the sum of its entries; units are conserved.
 //! - SELLABLE is the fold of the uncorrected facts in the order of their own time, in which a count
 //!   assigns: every order of arrival ends in the same balance.
@@ -48,6 +48,7 @@
 //! databases); notifications inside a write (they serialise all commits); mocks (tests use real
 //! databases).
 
+pub mod access;
 pub mod ambient;
 pub mod api;
 pub mod availability;

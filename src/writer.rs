@@ -19,6 +19,7 @@ mod resolve;
 pub mod resume;
 mod settle;
 pub mod snapshot;
+mod sources;
 mod split;
 mod stores;
 pub mod sweep;
@@ -48,8 +49,10 @@ use crate::{
     telemetry,
     writer::{
         counted::Counted,
+        hold::HoldCaps,
         lane::{Decided, Job, Lane},
         resume::ResumePoints,
+        sources::Sources,
         split::split,
         stores::Stores,
     },
@@ -70,6 +73,8 @@ pub struct Writer {
     resume_points: ResumePoints,
     pickup_secret: PickupSecret,
     counted: Counted,
+    sources: Sources,
+    hold_caps: HoldCaps,
 }
 
 /// What a source reports at once.
@@ -85,8 +90,20 @@ pub struct Report {
     pub drafts: Vec<Draft>,
     /// Whether they are about what is sellable, where that is less than their quantity.
     pub up_to: bool,
+    /// What its sender may not do.
+    pub barred: Barred,
     /// When to give up.
     pub deadline: Instant,
+}
+
+/// What the sender of a report may not do, by the index of the line. Nothing, where everybody may do
+/// everything.
+#[derive(Debug, Default)]
+pub struct Barred {
+    /// Lines that are refused, unless they are malformed.
+    pub refused: Vec<(usize, Refusal)>,
+    /// Lines whose hold or reservation does not exist for the sender, ascending.
+    pub unseen: Vec<usize>,
 }
 
 /// What became of a report.
@@ -178,8 +195,16 @@ impl Writer {
             pickup_secret: PickupSecret::new(&ledger.pickup_secret().await?),
             reads: Reads::new(ledger, availability),
             counted: stores.counted.clone(),
+            sources: Sources::default(),
+            hold_caps: HoldCaps::default(),
             stores,
         })
+    }
+
+    /// The same with caps of what may be held at once.
+    #[must_use]
+    pub fn with_hold_caps(self, hold_caps: HoldCaps) -> Writer {
+        Writer { hold_caps, ..self }
     }
 
     /// Records what a source reports and says what became of each line. A line that is refused costs
@@ -198,6 +223,7 @@ impl Writer {
     /// As [`Writer::record`].
     pub async fn submit(&self, report: Report) -> Result<Pending, Failure> {
         let deadline = report.deadline;
+        self.sources.heard(&report);
         let names = self.names();
         let resolved = self.resolve(report).await.map_err(|fault| Failure::of(&fault, false))?;
         let parts = split(resolved.commands);
@@ -335,7 +361,5 @@ fn count(answers: &[Answer]) {
             Verdict::Poisoned => rejected += 1,
         }
     }
-    telemetry::answered("recorded", recorded);
-    telemetry::answered("duplicate", duplicate);
-    telemetry::answered("rejected", rejected);
+    telemetry::answered(recorded, duplicate, rejected);
 }

@@ -85,6 +85,8 @@ enum Command {
     Load(scenario::ScenarioArgs),
     /// Breaks everything under load by a schedule that a seed decides, and checks the history.
     Torture(torture::TortureArgs),
+    /// A long load with a fault now and then: nothing but rows of the ledger may grow.
+    Soak(torture::soak::SoakArgs),
     /// Decides from a saved history which invariants hold.
     Check(check::CheckArgs),
 }
@@ -109,6 +111,7 @@ fn main() -> anyhow::Result<()> {
         Command::Bare => bare::run(),
         Command::Load(args) => scenario::run(&args),
         Command::Torture(args) => torture::run(&args),
+        Command::Soak(args) => torture::soak::run(&args),
         Command::Check(args) => check::run(&args),
     }
 }

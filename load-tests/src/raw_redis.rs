@@ -1,6 +1,8 @@
 //! The Redis of a server, spoken to directly: what it says of itself, and what it is compared with.
 #![expect(clippy::disallowed_types, reason = "Redis is measured itself")]
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use redis::{IntoConnectionInfo as _, Pipeline, aio::MultiplexedConnection, io::tcp::TcpSettings};
 
@@ -69,6 +71,64 @@ pub async fn row_bytes(url: &str) -> anyhow::Result<u64> {
     .await
 }
 
+/// Keys of one kind in all partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kind {
+    /// What is in them: fields of hashes, members of sets.
+    pub fields: u64,
+    /// Bytes, estimated from some of the fields.
+    pub bytes: u64,
+}
+
+/// All keys of the service by their kind, the name that follows the partition.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn kinds(url: &str) -> anyhow::Result<BTreeMap<String, Kind>> {
+    let mut connection = connect(url).await?;
+    let (mut kinds, mut cursor) = (BTreeMap::<String, Kind>::new(), 0_u64);
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg("*}:*").arg("COUNT").arg(SCAN_KEYS);
+        let (next, keys): (u64, Vec<String>) = scan.query_async(&mut connection).await?;
+        for key in keys {
+            let kind_of_value: String =
+                redis::cmd("TYPE").arg(&key).query_async(&mut connection).await?;
+            let count = match kind_of_value.as_str() {
+                "hash" => "HLEN",
+                "zset" => "ZCARD",
+                "set" => "SCARD",
+                // It is gone.
+                _ => continue,
+            };
+            let fields: u64 = redis::cmd(count).arg(&key).query_async(&mut connection).await?;
+            let mut usage = redis::cmd("MEMORY");
+            usage.arg("USAGE").arg(&key).arg("SAMPLES").arg(64);
+            let bytes: Option<u64> = usage.query_async(&mut connection).await?;
+            let kind = kinds.entry(kind_of(&key).to_owned()).or_default();
+            kind.fields += fields;
+            kind.bytes += bytes.unwrap_or(0);
+        }
+        cursor = next;
+        if cursor == 0 {
+            return Ok(kinds);
+        }
+    }
+}
+
+fn kind_of(key: &str) -> &str {
+    let (_, name) = key.split_once("}:").unwrap_or(("", key));
+    name.split(':').next().unwrap_or(name)
+}
+
+/// Connections of clients; this one is not counted.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connections(url: &str) -> anyhow::Result<u64> {
+    Ok(field(&info(url, "clients").await?, "connected_clients")?.saturating_sub(1))
+}
+
 async fn sum_over_buckets(url: &str, ask: impl Fn(&mut Pipeline, &str)) -> anyhow::Result<u64> {
     let mut connection = connect(url).await?;
     let (mut sum, mut cursor) = (0, 0_u64);
@@ -114,6 +174,12 @@ fn text<'i>(info: &'i str, name: &str) -> anyhow::Result<&'i str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kind_of_a_key_follows_its_partition() {
+        assert_eq!(kind_of("stockroom:{p3}:graves"), "graves");
+        assert_eq!(kind_of("stockroom:{p3}:r:17:0"), "r");
+    }
 
     #[test]
     fn a_field_of_info_is_found_by_its_whole_name() {

@@ -1,7 +1,7 @@
 //! What a run came to: as JSON, and as one page that needs no other file.
 
-mod chart;
-mod html;
+pub mod chart;
+pub mod html;
 
 use std::{fs, path::Path, time::Duration};
 

@@ -11,6 +11,7 @@ mod proxy;
 mod redis;
 mod schedule;
 mod server;
+pub mod soak;
 mod tally;
 mod volume;
 mod wire;
@@ -37,7 +38,7 @@ use tokio::{
 };
 
 use self::{
-    client::{Client, Common},
+    client::{Client, Common, Pace},
     heal::Stores,
     inject::Supervisor,
     place::Place,
@@ -95,6 +96,24 @@ pub struct TortureArgs {
     keep: bool,
 }
 
+impl TortureArgs {
+    /// The same clients for a soak, which says itself how fast they are and what is broken.
+    fn of_soak(duration: u64, seed: u64, servers: u64, clients: u32) -> TortureArgs {
+        let (rate, newcomers, faults) = (1, false, Vec::new());
+        TortureArgs {
+            duration,
+            seed,
+            servers,
+            clients,
+            rate,
+            newcomers,
+            faults,
+            history: None,
+            keep: false,
+        }
+    }
+}
+
 /// Tortures; the last line that it prints is the result.
 ///
 /// # Errors
@@ -104,19 +123,25 @@ pub fn run(args: &TortureArgs) -> anyhow::Result<()> {
     let default = std::env::temp_dir().join(format!("stockroom-torture-{}.jsonl", args.seed));
     let path = args.history.clone().unwrap_or(default);
     let mut result = block_on(stoppable(torture(args, &kinds, &path)))?;
-    let history = History::read(BufReader::new(File::open(&path)?))?;
-    let verdicts = check::judge(&history, WITNESSES);
-    print!("{}", verdicts.as_text());
-    let violations = verdicts.violations();
-    if violations == 0 && args.history.is_none() {
-        std::fs::remove_file(&path)?;
-    } else {
-        eprintln!("the history is in '{}'", path.display());
-    }
+    let violations = violations(&path, args.history.is_some())?;
     result["violations"] = json!(violations);
     println!("{result}");
     anyhow::ensure!(violations == 0, "{violations} violations");
     Ok(())
+}
+
+/// Checks a history, and removes it unless it is to be kept or something is violated.
+fn violations(path: &Path, keep: bool) -> anyhow::Result<u64> {
+    let history = History::read(BufReader::new(File::open(path)?))?;
+    let verdicts = check::judge(&history, WITNESSES);
+    print!("{}", verdicts.as_text());
+    let violations = verdicts.violations();
+    if violations == 0 && !keep {
+        std::fs::remove_file(path)?;
+    } else {
+        eprintln!("the history is in '{}'", path.display());
+    }
+    Ok(violations)
 }
 
 /// A signal ends it in good order: nothing that was started is left.
@@ -131,7 +156,7 @@ async fn stoppable<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::
 }
 
 async fn torture(args: &TortureArgs, kinds: &[Kind], path: &Path) -> anyhow::Result<Value> {
-    let place = Arc::new(Place::new().await?);
+    let place = Arc::new(Place::new(true).await?);
     let tortured = torture_at(&place, args, kinds, path).await;
     if args.keep || tortured.is_err() {
         place.keep.store(true, Ordering::Relaxed);
@@ -147,8 +172,9 @@ async fn torture_at(
     path: &Path,
 ) -> anyhow::Result<Value> {
     let recorder = Recorder::create(path, args.seed)?;
-    let mut supervisor = start(place, args, &recorder).await?;
-    let load = Load::start(args, &supervisor, &recorder).await?;
+    let mut supervisor = start(place, args.servers, &recorder).await?;
+    let pace = Pace::of(args.clients, f64::from(args.rate));
+    let load = Load::start(args, pace, &supervisor, &recorder).await?;
     let volume = place.volume.is_ok();
     let possible = kinds.iter().copied().filter(|kind| volume || *kind != Kind::FullVolume);
     let plan = plan(args, &possible.collect::<Vec<_>>());
@@ -165,42 +191,55 @@ async fn torture_at(
         supervisor.ahead.remove(0);
         supervisor.inject(*fault).await?;
     }
-    let healed_from = load.tally.elapsed();
-    let stores = Stores::new(&supervisor.postgres.url(), &redis_url(&supervisor))?;
-    let (equal_after, mut difference) = stores.equal_after().await?;
-    let end = (began + Duration::from_secs(args.duration)).max(Instant::now());
-    let enough = Instant::now() + AFTERWARDS.saturating_sub(load.tally.elapsed() - healed_from);
-    sleep_until(if plan.is_empty() { end } else { end.max(enough) }).await;
-    if plan.is_empty() {
-        calm_per_s = load.tally.per_s(before, load.tally.elapsed());
-    }
-    let tally = load.stop().await?;
-    let (best_per_s, back) = tally.back(healed_from, calm_per_s * GOODPUT_BACK);
-    let stale_holds = stores.stale_holds().await?;
-    if difference.is_empty() {
-        difference = heal::verify(&supervisor.postgres.url(), &redis_url(&supervisor)).await?;
-    }
-    let micros = |after: Duration| i64::try_from(after.as_micros()).unwrap_or(i64::MAX);
-    let back = match plan.is_empty() {
-        true => Some(Duration::ZERO),
-        false => back.map(|back| back.saturating_sub(healed_from)),
-    };
-    recorder.write(&Record::Healing(Healing {
-        equal_after_us: equal_after.map(micros),
-        goodput_after_us: back.map(micros),
-        before_per_s: calm_per_s,
-        after_per_s: best_per_s,
-        stale_holds,
-        difference,
-    }));
-    dump::dump(&supervisor.postgres.url(), &recorder).await?;
-    recorder.finish()?;
-    let heal_s = equal_after.zip(back).map(|(equal, back)| equal.max(back).as_secs_f64());
+    let calm_per_s = (!plan.is_empty()).then_some(calm_per_s);
+    let end = began + Duration::from_secs(args.duration);
+    let (tally, heal_s) = heal_and_dump(&supervisor, load, &recorder, end, calm_per_s).await?;
     let mut result = result(args, &tally, &supervisor, heal_s);
     if let Err(why) = &place.volume {
         result["skipped"][Kind::FullVolume.name()] = json!(why);
     }
     Ok(result)
+}
+
+/// After the last fault: how the service comes back to so much acknowledged a second (`None`: nothing was
+/// broken), until `end` at least, and what the ledger then is. Returns how many seconds that took.
+async fn heal_and_dump(
+    supervisor: &Supervisor,
+    load: Load,
+    recorder: &Recorder,
+    end: Instant,
+    calm_per_s: Option<f64>,
+) -> anyhow::Result<(Arc<Tally>, Option<f64>)> {
+    let healed_from = load.tally.elapsed();
+    let stores = Stores::new(&supervisor.postgres.url(), &redis_url(supervisor))?;
+    let (equal_after, mut difference) = stores.equal_after().await?;
+    let end = end.max(Instant::now());
+    let enough = Instant::now() + AFTERWARDS.saturating_sub(load.tally.elapsed() - healed_from);
+    sleep_until(if calm_per_s.is_none() { end } else { end.max(enough) }).await;
+    let tally = load.stop().await?;
+    let least_per_s = calm_per_s.unwrap_or(0.0) * GOODPUT_BACK;
+    let (best_per_s, back) = tally.back(healed_from, least_per_s);
+    let stale_holds = stores.stale_holds().await?;
+    if difference.is_empty() {
+        difference = heal::verify(&supervisor.postgres.url(), &redis_url(supervisor)).await?;
+    }
+    let micros = |after: Duration| i64::try_from(after.as_micros()).unwrap_or(i64::MAX);
+    let back = match calm_per_s {
+        None => Some(Duration::ZERO),
+        Some(_) => back.map(|back| back.saturating_sub(healed_from)),
+    };
+    recorder.write(&Record::Healing(Healing {
+        equal_after_us: equal_after.map(micros),
+        goodput_after_us: back.map(micros),
+        before_per_s: calm_per_s.unwrap_or(best_per_s),
+        after_per_s: best_per_s,
+        stale_holds,
+        difference,
+    }));
+    dump::dump(&supervisor.postgres.url(), recorder).await?;
+    recorder.finish()?;
+    let heal_s = equal_after.zip(back).map(|(equal, back)| equal.max(back).as_secs_f64());
+    Ok((tally, heal_s))
 }
 
 fn result(
@@ -232,18 +271,14 @@ fn redis_url(supervisor: &Supervisor) -> String {
     format!("redis://{}/", supervisor.redis.address())
 }
 
-async fn start(
-    place: &Arc<Place>,
-    args: &TortureArgs,
-    recorder: &Recorder,
-) -> anyhow::Result<Supervisor> {
+async fn start(place: &Arc<Place>, count: u64, recorder: &Recorder) -> anyhow::Result<Supervisor> {
     let mut redis = Redis::start(Arc::clone(place)).await?;
     redis.add_replica().await?;
     let mut postgres = Postgres::start(Arc::clone(place)).await?;
     Ledger::migrate(&postgres.url(), 4).await?;
     postgres.add_standby().await?;
     let mut servers = Vec::new();
-    for number in 0..usize::try_from(args.servers)? {
+    for number in 0..usize::try_from(count)? {
         let mut server = Server::new(place, number, postgres.address(), redis.address()).await?;
         server.spawn()?;
         servers.push(server);
@@ -272,6 +307,7 @@ struct Load {
 impl Load {
     async fn start(
         args: &TortureArgs,
+        pace: Pace,
         supervisor: &Supervisor,
         recorder: &Recorder,
     ) -> anyhow::Result<Load> {
@@ -287,7 +323,7 @@ impl Load {
             recorder: recorder.clone(),
             tally: Arc::clone(&tally),
             stop: Arc::clone(&stop),
-            apart: Duration::from_secs(1) * args.clients / args.rate,
+            pace,
             newcomers: args.newcomers,
         };
         let mut opening = Client::new(u32::MAX, common.clone());

@@ -73,7 +73,7 @@ async fn assert_seed(embedded: &Embedded, url: &str, seed: u64, folder: &Path) {
     assert_eq!(verified.difference, None);
 
     stop.send_replace(true);
-    serving.await.unwrap().unwrap();
+    serving.await.unwrap();
     ledger.close().await;
 }
 

@@ -9,15 +9,18 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    access::{Caller, Reach},
     ambient,
     api::{
         Api,
+        authorise::caller,
         error::{invalid, unknown},
         proto::{
             self, CheckAvailabilityRequest, CheckAvailabilityResponse, ExplainAvailabilityRequest,
             ExplainAvailabilityResponse, FindPickupLocationsRequest, FindPickupLocationsResponse,
             WatchAvailabilityRequest, availability_service_server::AvailabilityService,
         },
+        reach::check_channel,
         reservations::asked::{optional_hold_id, reservation_id},
         token::Token,
         wire::{duration_in, time_out},
@@ -49,13 +52,13 @@ impl AvailabilityService for Api {
         &self,
         request: Request<CheckAvailabilityRequest>,
     ) -> Result<Response<CheckAvailabilityResponse>, Status> {
-        let sent = request.into_inner();
+        let (caller, sent) = (caller(&request), request.into_inner());
         let age_us_max = max_staleness(sent.max_staleness)?;
         let token = min_token(&sent.min_token)?;
-        let own_hold = optional_hold_id(&sent.hold_id)?;
-        let policy = self.policy(&sent.channel_id).await?;
-        let own = self.own_promises(&sent.reservation_id, own_hold).await?;
-        let pairs = self.pairs(sent.skus, sent.location_ids).await?;
+        let own_hold = optional_hold_id(&sent.hold_id)?.filter(|hold| hold.is_of(caller.owner()));
+        let policy = self.policy(&caller, &sent.channel_id).await?;
+        let own = self.own_promises(&caller, &sent.reservation_id, own_hold).await?;
+        let pairs = self.pairs(&caller, sent.skus, sent.location_ids).await?;
         let question = Question {
             keys: &pairs.keys,
             channel: policy.channel,
@@ -77,21 +80,24 @@ impl AvailabilityService for Api {
         &self,
         request: Request<WatchAvailabilityRequest>,
     ) -> Result<Response<watch::Answers>, Status> {
-        Ok(Response::new(self.watch_positions(request.into_inner()).await?))
+        let caller = caller(&request);
+        Ok(Response::new(self.watch_positions(caller, request.into_inner()).await?))
     }
 
     async fn explain_availability(
         &self,
         request: Request<ExplainAvailabilityRequest>,
     ) -> Result<Response<ExplainAvailabilityResponse>, Status> {
-        Ok(Response::new(self.explain(request.into_inner()).await?))
+        let caller = caller(&request);
+        Ok(Response::new(self.explain(&caller, request.into_inner()).await?))
     }
 
     async fn find_pickup_locations(
         &self,
         request: Request<FindPickupLocationsRequest>,
     ) -> Result<Response<FindPickupLocationsResponse>, Status> {
-        Ok(Response::new(self.find_pickup(request.into_inner()).await?))
+        let caller = caller(&request);
+        Ok(Response::new(self.find_pickup(&caller, request.into_inner()).await?))
     }
 }
 
@@ -116,14 +122,14 @@ pub(in crate::api) struct Pair<'p> {
 }
 
 impl Pairs {
-    fn new(known: &Known, skus: Vec<String>, location_ids: Vec<String>) -> Pairs {
+    fn new(known: &Known, reach: &Reach, skus: Vec<String>, location_ids: Vec<String>) -> Pairs {
         let now = ambient::now();
         let items: Vec<_> = skus.iter().map(|sku| known.item(sku).map(|item| item.item)).collect();
         let (mut indices, mut keys, mut shut) = (Vec::new(), Vec::new(), Vec::new());
         shut.reserve_exact(skus.len() * location_ids.len());
         indices.reserve_exact(skus.len() * location_ids.len());
         for location_id in &location_ids {
-            let place = known.place(location_id);
+            let place = known.place(location_id).filter(|_| reach.includes(location_id));
             for item in &items {
                 let key = place.zip(*item).map(|(place, item)| PositionKey { place, item });
                 shut.push(key.is_some_and(|key| known.is_shut(key, now)));
@@ -175,15 +181,21 @@ impl Pairs {
 }
 
 impl Api {
-    /// The policy of a channel; an empty name is none.
-    pub(super) async fn policy(&self, channel_id: &str) -> Result<Arc<Policy>, Status> {
+    /// The policy of a channel that exists for the caller; an empty name is none.
+    pub(super) async fn policy(
+        &self,
+        caller: &Caller,
+        channel_id: &str,
+    ) -> Result<Arc<Policy>, Status> {
         if channel_id.is_empty() {
+            check_channel(caller, channel_id)?;
             return Ok(Arc::default());
         }
         if !is_identifier(channel_id) {
             let rule = "must match [A-Za-z0-9._:/-]{1,64}";
             return Err(invalid("IDENTIFIER_INVALID", "channel_id", rule));
         }
+        check_channel(caller, channel_id)?;
         let directory = self.ledger.directory();
         let known =
             || directory.known().known_channel(channel_id).map(|known| Arc::clone(&known.policy));
@@ -212,12 +224,16 @@ impl Api {
     /// name is none), and a hold that the reservation layer does not have.
     async fn own_promises(
         &self,
+        caller: &Caller,
         id: &str,
         hold: Option<HoldId>,
     ) -> Result<Vec<Reservation>, Status> {
         let mut own = Vec::new();
-        if !id.is_empty() {
-            own.extend(self.ledger.reservation(&reservation_id(id)?).await?);
+        if !id.is_empty()
+            && let Some(found) = self.ledger.reservation(&reservation_id(id)?).await?
+            && self.sees(caller, &found).await?
+        {
+            own.push(found);
         }
         if let Some(hold) = hold {
             let known = self.reads.availability().get(hold).await;
@@ -230,6 +246,7 @@ impl Api {
 
     pub(in crate::api) async fn pairs(
         &self,
+        caller: &Caller,
         skus: Vec<String>,
         mut location_ids: Vec<String>,
     ) -> Result<Pairs, Status> {
@@ -241,7 +258,9 @@ impl Api {
         if location_ids.is_empty() {
             directory.refresh().await?;
             let known = directory.known();
-            location_ids.extend(known.locations().map(|known| known.location_id.to_string()));
+            let names = known.locations().map(|known| &*known.location_id);
+            let reached = names.filter(|id| caller.locations.includes(id));
+            location_ids.extend(reached.map(str::to_owned));
             location_ids.sort_unstable();
         }
         if location_ids.len().saturating_mul(skus.len()) > PAIRS_MAX {
@@ -255,7 +274,8 @@ impl Api {
         let (unknown_skus, unknown_locations) = {
             let known = directory.known();
             let skus = skus.iter().filter(|sku| known.item(sku).is_none());
-            let locations = location_ids.iter().filter(|id| known.place(id).is_none());
+            let reached = location_ids.iter().filter(|id| caller.locations.includes(id));
+            let locations = reached.filter(|id| known.place(id).is_none());
             (
                 skus.map(String::as_str).collect::<Vec<_>>(),
                 locations.map(String::as_str).collect::<Vec<_>>(),
@@ -268,7 +288,7 @@ impl Api {
             directory.find_locations(&unknown_locations).await?;
         }
         let known = directory.known();
-        Ok(Pairs::new(&known, skus, location_ids))
+        Ok(Pairs::new(&known, &caller.locations, skus, location_ids))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     api::proto::MovementError,
     ledger::fault::{Fault, Kind},
     stock::refusal::{Refusal, Short},
+    telemetry,
     writer::Failure,
 };
 
@@ -37,8 +38,17 @@ pub(crate) fn status(
     Status::with_error_details(code, message, details)
 }
 
+/// A limit of the caller was reached; it may try again after so long.
+pub(crate) fn limited(reason: &str, message: &str, wait: Duration) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, DOMAIN, HashMap::<String, String>::new());
+    details.set_retry_info(Some(wait));
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
 /// Too many calls of its kind are under way.
 pub(crate) fn overloaded() -> Status {
+    telemetry::overloaded();
     status(Code::ResourceExhausted, "OVERLOADED", "too much is waiting", &[])
 }
 

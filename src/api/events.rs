@@ -5,8 +5,10 @@ mod webhook;
 use tonic::{Code, Request, Response, Status};
 
 use crate::{
+    access::Caller,
     api::{
         Api,
+        authorise::caller,
         error::{invalid, status, unknown},
         network::identifier,
         page,
@@ -17,12 +19,13 @@ use crate::{
             ListWebhooksResponse, PutWebhookRequest, PutWebhookResponse, ReplayDeadLettersRequest,
             ReplayDeadLettersResponse, event_service_server::EventService,
         },
+        reach::{check_every_channel, check_every_location, check_location},
         wire,
     },
     feed::deliver::signature::text_of,
     ledger::{
         outbox::{DeadLetter, Progress, STREAM},
-        webhook::{Put, WEBHOOKS_MAX},
+        webhook::{Put, PutWebhook, WEBHOOKS_MAX},
     },
     stock::ids::{Partition, Seq},
 };
@@ -41,7 +44,11 @@ impl EventService for Api {
         &self,
         request: Request<PutWebhookRequest>,
     ) -> Result<Response<PutWebhookResponse>, Status> {
-        let put = webhook::put_in(request.into_inner(), self.webhook_allow_private)?;
+        let caller = caller(&request);
+        let mut put = webhook::put_in(request.into_inner(), self.webhook_allow_private)?;
+        check_put(&caller, &put.put)?;
+        put.put.actor = Some(caller.acting(put.put.actor.unwrap_or_default()));
+        put.put.actor = put.put.actor.filter(|actor| !actor.is_empty());
         if let Some(channel_id) = &put.put.channel_id {
             self.ledger.directory().find_channels(&[channel_id]).await?;
             if self.ledger.directory().known().channel(channel_id).is_none() {
@@ -62,7 +69,9 @@ impl EventService for Api {
         &self,
         request: Request<GetWebhookRequest>,
     ) -> Result<Response<GetWebhookResponse>, Status> {
+        let caller = caller(&request);
         let webhook_id = identifier(request.into_inner().webhook_id, "webhook_id")?;
+        check_webhook(&caller, &webhook_id)?;
         let (webhook, sink) = match &*webhook_id {
             STREAM_ID => (None, STREAM),
             id => {
@@ -81,10 +90,12 @@ impl EventService for Api {
         &self,
         request: Request<ListWebhooksRequest>,
     ) -> Result<Response<ListWebhooksResponse>, Status> {
+        let caller = caller(&request);
+        check_every_channel(&caller)?;
         let ListWebhooksRequest { page_size, page_token } = request.into_inner();
         let rows_max = page::rows_max(page_size)?;
         let after = page::decode(WEBHOOKS, &page_token)?.unwrap_or_default();
-        let rows = self.ledger.webhooks(&after, rows_max).await?;
+        let rows = self.ledger.webhooks(own_prefix(&caller).as_deref(), &after, rows_max).await?;
         let next_page_token = page::next(WEBHOOKS, &rows, rows_max, |row| row.webhook_id.clone());
         let webhooks = rows.into_iter().map(Into::into).collect();
         Ok(Response::new(ListWebhooksResponse { webhooks, next_page_token }))
@@ -94,8 +105,10 @@ impl EventService for Api {
         &self,
         request: Request<DeleteWebhookRequest>,
     ) -> Result<Response<DeleteWebhookResponse>, Status> {
+        let caller = caller(&request);
         let webhook_id = identifier(request.into_inner().webhook_id, "webhook_id")?;
-        match self.ledger.delete_webhook(&webhook_id).await? {
+        check_webhook(&caller, &webhook_id)?;
+        match self.acting_for(&caller).delete_webhook(&webhook_id).await? {
             true => Ok(Response::new(DeleteWebhookResponse {})),
             false => Err(unknown("webhook", "webhook_id", &webhook_id)),
         }
@@ -105,9 +118,10 @@ impl EventService for Api {
         &self,
         request: Request<ListDeadLettersRequest>,
     ) -> Result<Response<ListDeadLettersResponse>, Status> {
+        let caller = caller(&request);
         let ListDeadLettersRequest { webhook_id, page_size, page_token } = request.into_inner();
         let rows_max = page::rows_max(page_size)?;
-        let sink = self.sink(webhook_id).await?;
+        let sink = self.sink(&caller, webhook_id).await?;
         let list = format!("dead letters {sink}");
         let after = page::decode(&list, &page_token)?;
         let after = after.map_or(Ok((Partition(0), 0, 0)), |last| letter_at(&last))?;
@@ -123,9 +137,10 @@ impl EventService for Api {
         &self,
         request: Request<ReplayDeadLettersRequest>,
     ) -> Result<Response<ReplayDeadLettersResponse>, Status> {
+        let caller = caller(&request);
         let ReplayDeadLettersRequest { webhook_id, event_ids } = request.into_inner();
         check_event_ids(&event_ids)?;
-        let sink = self.sink(webhook_id).await?;
+        let sink = self.sink(&caller, webhook_id).await?;
         let replayed = self.ledger.replay_dead_letters(sink, &event_ids).await?;
         Ok(Response::new(ReplayDeadLettersResponse { replayed }))
     }
@@ -134,12 +149,13 @@ impl EventService for Api {
         &self,
         request: Request<DismissDeadLettersRequest>,
     ) -> Result<Response<DismissDeadLettersResponse>, Status> {
+        let caller = caller(&request);
         let DismissDeadLettersRequest { webhook_id, event_ids } = request.into_inner();
         check_event_ids(&event_ids)?;
         if event_ids.is_empty() {
             return Err(invalid("EVENT_IDS_INVALID", "event_ids", "must be 1 to 1,000 ids"));
         }
-        let sink = self.sink(webhook_id).await?;
+        let sink = self.sink(&caller, webhook_id).await?;
         let dismissed = self.ledger.dismiss_dead_letters(sink, &event_ids).await?;
         Ok(Response::new(DismissDeadLettersResponse { dismissed }))
     }
@@ -147,8 +163,9 @@ impl EventService for Api {
 
 impl Api {
     /// The number of a webhook, or of the message stream.
-    async fn sink(&self, webhook_id: String) -> Result<i32, Status> {
+    async fn sink(&self, caller: &Caller, webhook_id: String) -> Result<i32, Status> {
         let webhook_id = identifier(webhook_id, "webhook_id")?;
+        check_webhook(caller, &webhook_id)?;
         if webhook_id == STREAM_ID {
             return Ok(STREAM);
         }
@@ -156,6 +173,36 @@ impl Api {
         let found = found.ok_or_else(|| unknown("webhook", "webhook_id", &webhook_id))?;
         Ok(found.no)
     }
+}
+
+/// What the names of webhooks begin with that a caller for certain locations may put and see; `None`:
+/// it may put and see all.
+fn own_prefix(caller: &Caller) -> Option<String> {
+    (!caller.locations.is_all()).then(|| format!("{}/", caller.id))
+}
+
+/// Whether a webhook may exist for the caller. Events tell of every channel.
+fn check_webhook(caller: &Caller, webhook_id: &str) -> Result<(), Status> {
+    check_every_channel(caller)?;
+    match own_prefix(caller).is_none_or(|prefix| webhook_id.starts_with(&prefix)) {
+        true => Ok(()),
+        false => Err(unknown("webhook", "webhook_id", webhook_id)),
+    }
+}
+
+/// Whether the caller may put this: under a name of its own, and only for what it may see itself.
+fn check_put(caller: &Caller, put: &PutWebhook) -> Result<(), Status> {
+    check_every_channel(caller)?;
+    let Some(prefix) = own_prefix(caller) else { return Ok(()) };
+    if !put.webhook_id.starts_with(&prefix) {
+        let message = format!("the webhook_id must begin with {prefix:?}");
+        let metadata = [("prefix", &*prefix)];
+        return Err(status(Code::PermissionDenied, "WEBHOOK_FORBIDDEN", message, &metadata));
+    }
+    if put.location_ids.is_empty() {
+        return check_every_location(caller);
+    }
+    put.location_ids.iter().try_for_each(|id| check_location(caller, id))
 }
 
 fn check_event_ids(event_ids: &[String]) -> Result<(), Status> {

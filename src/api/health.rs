@@ -1,6 +1,10 @@
 //! What the server says of itself: `grpc.health.v1`, and `/live`, `/ready` and `/metrics` over HTTP.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -12,21 +16,20 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
-use crate::{availability::Availability, ledger::Ledger};
+use crate::{
+    api::connection::{Https, tls::Tls},
+    api::contract::services,
+    availability::Availability,
+    ledger::{Ledger, pools::PoolUse},
+    telemetry,
+};
 
 /// How often the databases are asked whether they are there.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// How often what only they know is looked at.
+const MEASURE_EVERY: Duration = Duration::from_secs(10);
 /// A database that does not answer within this time counts as away.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
-/// Services whose readiness is named separately from that of the process.
-const NAMED: [&str; 5] = [
-    "stockroom.v1.MovementService",
-    "stockroom.v1.LedgerService",
-    "stockroom.v1.NetworkService",
-    "stockroom.v1.EventService",
-    "stockroom.v1.ReportService",
-];
-
 /// The state of the server, for whoever asks. Cheap to clone.
 #[derive(Clone)]
 pub struct Health {
@@ -55,6 +58,8 @@ impl Health {
         let (sender, seen) = watch::channel(Seen::default());
         let sender = Arc::new(sender);
         let watched = Arc::clone(&sender);
+        let looked_at = Arc::downgrade(&sender);
+        tokio::spawn(measure(ledger.clone(), availability.clone(), looked_at));
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(CHECK_EVERY);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -63,16 +68,19 @@ impl Health {
                 let postgres = tokio::time::timeout(CHECK_TIMEOUT, ledger.ping());
                 let redis = tokio::time::timeout(CHECK_TIMEOUT, availability.ping());
                 let (postgres, redis) = tokio::join!(postgres, redis);
-                watched.send_modify(|seen| {
-                    seen.postgres = matches!(postgres, Ok(Ok(())));
-                    seen.redis = matches!(redis, Ok(Ok(())));
-                });
+                let (postgres, redis) =
+                    (matches!(postgres, Ok(Ok(()))), matches!(redis, Ok(Ok(()))));
+                watched.send_modify(|seen| (seen.postgres, seen.redis) = (postgres, redis));
+                telemetry::databases_up(postgres, redis);
+                for PoolUse { name, in_use, idle, max, waiting } in ledger.pools() {
+                    telemetry::pool_used(name, in_use, idle, max, waiting);
+                }
                 let status = match watched.borrow().is_ready() {
                     true => ServingStatus::Serving,
                     false => ServingStatus::NotServing,
                 };
-                for name in NAMED {
-                    reporter.set_service_status(name, status).await;
+                for service in services() {
+                    reporter.set_service_status(&service.name, status).await;
                 }
             }
         });
@@ -104,12 +112,32 @@ impl Seen {
     }
 }
 
-/// Serves `/live`, `/ready` and `/metrics` on `listener` until `shutdown`.
+/// Says now and then what only the databases know, for as long as somebody watches them.
+async fn measure(ledger: Ledger, availability: Availability, watched: Weak<watch::Sender<Seen>>) {
+    let mut ticks = tokio::time::interval(MEASURE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while watched.upgrade().is_some_and(|seen| seen.receiver_count() > 0) {
+        ticks.tick().await;
+        match ledger.oldest().await {
+            Ok(oldest) => telemetry::oldest_transaction(oldest.open_us, oldest.transactions),
+            Err(fault) => tracing::debug!(fault = fault.chain(), "transactions were not seen"),
+        }
+        let Ok(partitions) = ledger.partitions().await else { continue };
+        match availability.live_holds(partitions).await {
+            Ok(holds) => telemetry::live_holds(holds),
+            Err(fault) => tracing::debug!(fault = fault.chain(), "holds were not counted"),
+        }
+    }
+}
+
+/// Serves `/live`, `/ready` and `/metrics` on `listener` until `shutdown`, to whom it asks for no
+/// certificate.
 ///
 /// # Errors
 /// The listener fails.
 pub async fn serve_http(
     listener: TcpListener,
+    tls: Option<Tls>,
     shutdown: impl Future<Output = ()> + Send + 'static,
     health: Health,
     metrics: PrometheusHandle,
@@ -118,7 +146,13 @@ pub async fn serve_http(
         .route("/live", get(|| async { Json(json!({ "live": true })) }))
         .route("/ready", get(ready).with_state(health))
         .route("/metrics", get(render).with_state(metrics));
-    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+    match tls {
+        None => axum::serve(listener, router).with_graceful_shutdown(shutdown).await,
+        Some(tls) => {
+            let listener = Https::new(listener, tls);
+            axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+        }
+    }
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, Json<Value>) {

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,8 +17,9 @@ use tonic::{
 use tower::{Layer, Service};
 
 use crate::api::{
+    arriving::{Arriving, Waiting},
     error::{deadline_exceeded, invalid, overloaded, status},
-    overload::Room,
+    overload::{Room, Seat},
 };
 
 /// The answer must leave this long before the caller stops waiting for it, or a tenth of the
@@ -28,28 +30,55 @@ const MARGIN_MAX: Duration = Duration::from_millis(20);
 /// way or the other. Of a stream this is the time to its first headers.
 pub(crate) const CALL_MAX: Duration = Duration::from_secs(60);
 
+/// Methods whose caller may let the first message wait; it says what happens when it happens.
+const CLIENT_STREAMS: [&str; 3] = ["SyncMovements", "ApplySnapshot", "ServerReflectionInfo"];
+
 /// When a call is given up. In the extensions of every request that states a time-out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(pub Instant);
 
 /// Wraps every service.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct MannersLayer {
     room: Room,
+    waiting: Waiting,
+    arrival_max: Duration,
 }
 
 /// A service with manners.
 #[derive(Clone, Debug)]
 pub(crate) struct Manners<S> {
     inner: S,
-    room: Room,
+    shared: MannersLayer,
+}
+
+impl MannersLayer {
+    /// A message has so long to arrive.
+    pub(crate) fn new(arrival_max: Duration) -> MannersLayer {
+        MannersLayer { room: Room::default(), waiting: Waiting::default(), arrival_max }
+    }
+
+    /// The seat of a call, which it takes now if its messages may wait, else with its message; `None`:
+    /// there is none.
+    fn receive(&self, request: &mut Request<Body>) -> Option<Arc<Seat>> {
+        let path = request.uri().path();
+        let streams = path.rsplit('/').next().is_some_and(|name| CLIENT_STREAMS.contains(&name));
+        let seat = Arc::new(self.room.seat(path));
+        let is_there = if streams { seat.enter() } else { seat.is_free() };
+        let since = (!streams).then(Instant::now);
+        let body = std::mem::take(request.body_mut());
+        let arrival = (self.arrival_max, since);
+        let body = Arriving::new(body, Arc::clone(&seat), self.waiting.clone(), arrival);
+        *request.body_mut() = Body::new(body);
+        is_there.then_some(seat)
+    }
 }
 
 impl<S> Layer<S> for MannersLayer {
     type Service = Manners<S>;
 
     fn layer(&self, inner: S) -> Manners<S> {
-        Manners { inner, room: self.room.clone() }
+        Manners { inner, shared: self.clone() }
     }
 }
 
@@ -73,7 +102,7 @@ where
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(Deadline(deadline));
         }
-        let Some(seat) = self.room.enter(request.uri().path()) else {
+        let Some(seat) = self.shared.receive(&mut request) else {
             return Box::pin(async { Ok(overloaded().into_http()) });
         };
         let call = self.inner.call(request);
@@ -107,7 +136,7 @@ fn stated_timeout(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// What a call came to; of a stream, whether it begins.
-fn code(response: &Response<Body>) -> Code {
+pub(crate) fn code(response: &Response<Body>) -> Code {
     response.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }
 
@@ -132,5 +161,23 @@ pub(crate) fn explained(bare: &Status) -> Status {
             invalid("MESSAGE_MALFORMED", "message", "is not a protobuf message of this method")
         }
         code => status(code, "TRANSPORT", bare.message(), &[]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+    use crate::api::proto;
+
+    #[test]
+    fn the_methods_whose_messages_may_wait_are_those_of_the_contract() {
+        let set = prost_types::FileDescriptorSet::decode(proto::DESCRIPTORS).unwrap();
+        let methods = set.file.iter().flat_map(|file| &file.service).flat_map(|it| &it.method);
+        for method in methods {
+            let waits = CLIENT_STREAMS.contains(&method.name());
+            assert_eq!(method.client_streaming(), waits, "{}", method.name());
+        }
     }
 }

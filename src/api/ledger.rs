@@ -9,10 +9,12 @@ use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
+    access::Caller,
     api::{
         Api,
+        authorise::caller,
         error::{invalid, status, unknown},
-        movements::{deadline, report},
+        movements::deadline,
         page,
         proto::{
             self, BatchGetPositionsRequest, BatchGetPositionsResponse,
@@ -22,6 +24,7 @@ use crate::{
             Movement, PositionRef, ResubmitMovementRequest, ResubmitMovementResponse,
             ledger_service_server::LedgerService,
         },
+        reach::check_every_channel,
         token::Token,
         wire,
     },
@@ -31,7 +34,7 @@ use crate::{
     },
     stock::{
         draft::NOTE_CHARS_MAX,
-        ids::{ItemNo, Partition, Place, PositionKey, Seq, is_identifier, is_key, is_sku, is_text},
+        ids::{ItemNo, Partition, PositionKey, Seq, is_identifier, is_key, is_sku, is_text},
         position::Position,
         time::Timestamp,
     },
@@ -48,11 +51,11 @@ impl LedgerService for Api {
         &self,
         request: Request<ListEntriesRequest>,
     ) -> Result<Response<ListEntriesResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request), request.into_inner());
         let rows_max = page::rows_max(request.page_size)?;
         let after = page::decode(ENTRIES, &request.page_token)?;
         let after = after.map_or(Ok((Partition(0), 0)), |last| entry_at(&last))?;
-        let Some(filter) = self.entry_filter(request).await? else {
+        let Some(filter) = self.entry_filter(&caller, request).await? else {
             return Ok(Response::new(ListEntriesResponse::default()));
         };
         let entries = self.ledger.list_entries(&filter, after, rows_max).await?;
@@ -68,9 +71,11 @@ impl LedgerService for Api {
         &self,
         request: Request<GetPositionRequest>,
     ) -> Result<Response<GetPositionResponse>, Status> {
+        let caller = caller(&request);
         let GetPositionRequest { location_id, sku, as_of, token } = request.into_inner();
         let pair = PositionRef { location_id, sku };
-        let (mut positions, degraded) = self.read_positions(vec![pair], as_of, &token).await?;
+        let (mut positions, degraded) =
+            self.read_positions(&caller, vec![pair], as_of, &token).await?;
         Ok(Response::new(GetPositionResponse { position: positions.pop(), degraded }))
     }
 
@@ -78,11 +83,12 @@ impl LedgerService for Api {
         &self,
         request: Request<BatchGetPositionsRequest>,
     ) -> Result<Response<BatchGetPositionsResponse>, Status> {
+        let caller = caller(&request);
         let BatchGetPositionsRequest { positions, as_of, token } = request.into_inner();
         if !(1..=POSITIONS_MAX).contains(&positions.len()) {
             return Err(invalid("POSITIONS_INVALID", "positions", "must be 1 to 1,000"));
         }
-        let (positions, degraded) = self.read_positions(positions, as_of, &token).await?;
+        let (positions, degraded) = self.read_positions(&caller, positions, as_of, &token).await?;
         Ok(Response::new(BatchGetPositionsResponse { positions, degraded }))
     }
 
@@ -92,18 +98,21 @@ impl LedgerService for Api {
         &self,
         request: Request<ExportPositionsRequest>,
     ) -> Result<Response<export::Export>, Status> {
-        Ok(Response::new(self.export(request.into_inner()).await?))
+        let caller = caller(&request);
+        Ok(Response::new(self.export(&caller, request.into_inner()).await?))
     }
 
     async fn list_rejected_movements(
         &self,
         request: Request<ListRejectedMovementsRequest>,
     ) -> Result<Response<ListRejectedMovementsResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request), request.into_inner());
+        check_every_channel(&caller)?;
         let rows_max = page::rows_max(request.page_size)?;
         let after = page::decode(REJECTED, &request.page_token)?;
         let after = after.map(|last| Uuid::parse_str(&last).map_err(|_| page::malformed()));
         let filter = RejectedFilter {
+            location_ids: caller.locations.ids(),
             source: optional(request.source, "source", is_identifier)?,
             location_id: optional(request.location_id, "location_id", is_identifier)?,
             reason: optional(request.reason, "reason", is_key)?,
@@ -120,17 +129,19 @@ impl LedgerService for Api {
         &self,
         request: Request<ResubmitMovementRequest>,
     ) -> Result<Response<ResubmitMovementResponse>, Status> {
-        let deadline = deadline(&request);
+        let (caller, deadline) = (caller(&request), deadline(&request));
         let ResubmitMovementRequest { rejected_movement_id, movement, actor } =
             request.into_inner();
         let actor = optional(actor, "actor", is_identifier)?.unwrap_or_default();
-        let row = self.open_rejected(&rejected_movement_id).await?;
+        let actor = caller.acting(actor);
+        let row = self.open_rejected(&caller, &rejected_movement_id).await?;
         let kept: Option<Movement> = prost::Message::decode(&*row.rejection.payload).ok();
         let movement = movement.or(kept).unwrap_or_default();
         let source = row.rejection.source;
-        let mut report = report(source.clone(), None, vec![movement], deadline)?;
+        let mut report = self.report(&caller, source.clone(), vec![movement], deadline).await?;
         report.actor.clone_from(&actor);
-        let settled = self.settle(&source, self.writer.submit(report).await?).await?;
+        let pending = self.writer.submit(report).await?;
+        let settled = self.settle(&caller, &source, pending).await?;
         let result = settled.results.into_iter().next();
         if result.as_ref().is_some_and(|result| result.error.is_none()) {
             self.ledger.decide_rejected(row.id, State::Resolved, &actor, "").await?;
@@ -142,14 +153,16 @@ impl LedgerService for Api {
         &self,
         request: Request<DismissRejectedMovementRequest>,
     ) -> Result<Response<DismissRejectedMovementResponse>, Status> {
+        let caller = caller(&request);
         let DismissRejectedMovementRequest { rejected_movement_id, actor, note } =
             request.into_inner();
         let actor = optional(actor, "actor", is_identifier)?.unwrap_or_default();
+        let actor = caller.acting(actor);
         if !is_text(&note, NOTE_CHARS_MAX) {
             let rule = "must be at most 500 characters without control characters";
             return Err(invalid("FIELD_INVALID", "note", rule));
         }
-        let row = self.open_rejected(&rejected_movement_id).await?;
+        let row = self.open_rejected(&caller, &rejected_movement_id).await?;
         self.ledger.decide_rejected(row.id, State::Dismissed, &actor, &note).await?;
         let row = self.ledger.rejected(row.id).await?.map(wire::rejected);
         Ok(Response::new(DismissRejectedMovementResponse { rejected_movement: row }))
@@ -160,13 +173,14 @@ impl Api {
     /// `None`: it names something that no entry can be about.
     async fn entry_filter(
         &self,
+        caller: &Caller,
         request: ListEntriesRequest,
     ) -> Result<Option<EntryFilter>, Status> {
         let location_id = optional(request.location_id, "location_id", is_identifier)?;
         let sku = optional(request.sku, "sku", is_sku)?;
         let document = optional(request.document, "document", is_key)?;
         let place = match location_id {
-            Some(location_id) => Some(self.place(&location_id).await?),
+            Some(location_id) => Some(self.place(caller, &location_id).await?),
             None => None,
         };
         let item = match sku {
@@ -182,8 +196,11 @@ impl Api {
             }
             time => Ok(time),
         };
+        let places = self.places_of(caller).await?;
         Ok(Some(EntryFilter {
             place,
+            places,
+            channels: self.channels_of(caller).await?,
             item,
             document,
             effective_from: time(request.effective_from, "effective_from")?,
@@ -195,6 +212,7 @@ impl Api {
     /// ended, so that the present is answered instead.
     async fn read_positions(
         &self,
+        caller: &Caller,
         refs: Vec<PositionRef>,
         as_of: Option<prost_types::Timestamp>,
         token: &str,
@@ -211,7 +229,7 @@ impl Api {
             if !is_sku(&sku) {
                 return Err(invalid("SKU_INVALID", "sku", "is malformed"));
             }
-            let place = self.place(&location_id).await?;
+            let place = self.place(caller, &location_id).await?;
             let item = self.item_no(&sku).await?;
             pairs.push((location_id, sku, item.map(|item| PositionKey { place, item })));
         }
@@ -290,18 +308,6 @@ impl Api {
         Ok(read)
     }
 
-    pub(crate) async fn place(&self, location_id: &str) -> Result<Place, Status> {
-        if !is_identifier(location_id) {
-            return Err(invalid("LOCATION_ID_INVALID", "location_id", "is not an identifier"));
-        }
-        let directory = self.ledger.directory();
-        if directory.known().place(location_id).is_none() {
-            directory.find_locations(&[location_id]).await?;
-        }
-        let place = directory.known().place(location_id);
-        place.ok_or_else(|| unknown("location", "location_id", location_id))
-    }
-
     pub(crate) async fn item_no(&self, sku: &str) -> Result<Option<ItemNo>, Status> {
         let directory = self.ledger.directory();
         if directory.known().item(sku).is_none() {
@@ -310,11 +316,13 @@ impl Api {
         Ok(directory.known().item(sku).map(|item| item.item))
     }
 
-    async fn open_rejected(&self, id: &str) -> Result<Rejected, Status> {
+    async fn open_rejected(&self, caller: &Caller, id: &str) -> Result<Rejected, Status> {
+        check_every_channel(caller)?;
         let field = "rejected_movement_id";
         let malformed = || invalid("REJECTED_MOVEMENT_ID_INVALID", field, "is not a UUID");
         let uuid = Uuid::parse_str(id).map_err(|_| malformed())?;
         let row = self.ledger.rejected(uuid).await?;
+        let row = row.filter(|row| exists(caller, row));
         let row = row.ok_or_else(|| unknown("rejected_movement", field, id))?;
         if row.state != State::Open {
             let message = "the rejected movement was decided on already";
@@ -323,6 +331,13 @@ impl Api {
         }
         Ok(row)
     }
+}
+
+/// Whether a row of the list exists for the caller: where no location is known of it, only for those for
+/// whom all do.
+fn exists(caller: &Caller, row: &Rejected) -> bool {
+    let here = |id: &String| caller.locations.includes(id);
+    row.rejection.location_id.as_ref().map_or(caller.locations.is_all(), here)
 }
 
 fn optional(

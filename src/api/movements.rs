@@ -1,22 +1,25 @@
 //! MovementService: takes the facts.
 
+mod permit;
 pub(super) mod snapshot;
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::Stream;
 use prost::Message as _;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
+    access::Caller,
     api::{
         Api,
+        authorise::caller,
         error::{invalid, movement_error, poisoned_error},
         layer::{CALL_MAX, Deadline},
         proto::{
-            self, ApplySnapshotRequest, ApplySnapshotResponse, Durability, Movement, MovementError,
+            self, ApplySnapshotRequest, ApplySnapshotResponse, Durability, MovementError,
             MovementResult, MovementStatus, RecordMovementsRequest, RecordMovementsResponse,
             SyncMovementsRequest, SyncMovementsResponse, movement_service_server::MovementService,
         },
@@ -44,10 +47,11 @@ impl MovementService for Api {
         &self,
         request: Request<RecordMovementsRequest>,
     ) -> Result<Response<RecordMovementsResponse>, Status> {
-        let deadline = deadline(&request);
+        let (caller, deadline) = (caller(&request), deadline(&request));
         let RecordMovementsRequest { source, sent_at, movements } = request.into_inner();
-        let report = report(source.clone(), sent_at, movements, deadline)?;
-        let settled = self.settle(&source, self.writer.submit(report).await?).await?;
+        let report = self.report(&caller, source.clone(), movements, deadline).await?;
+        let report = Report { sent_at: sent_at.map(wire::time_in), ..report };
+        let settled = self.settle(&caller, &source, self.writer.submit(report).await?).await?;
         let Settled { results, token, durability } = settled;
         Ok(Response::new(RecordMovementsResponse { results, token, durability }))
     }
@@ -62,8 +66,10 @@ impl MovementService for Api {
         // One more is being settled, and one waits to be queued.
         let (pending, settling) = mpsc::channel(WINDOW - 2);
         let (answers, stream) = mpsc::channel(1);
-        tokio::spawn(take(self.clone(), request.into_inner(), pending));
-        tokio::spawn(answer(self.clone(), settling, answers));
+        let caller = caller(&request);
+        let (api, stream_in) = (self.clone(), request.into_inner());
+        tokio::spawn(take(api, Arc::clone(&caller), stream_in, pending));
+        tokio::spawn(answer(self.clone(), caller, settling, answers));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
@@ -71,8 +77,8 @@ impl MovementService for Api {
         &self,
         request: Request<Streaming<ApplySnapshotRequest>>,
     ) -> Result<Response<ApplySnapshotResponse>, Status> {
-        let deadline = patient_deadline(&request);
-        self.take_snapshot(request.into_inner(), deadline).await.map(Response::new)
+        let (caller, deadline) = (caller(&request), patient_deadline(&request));
+        self.take_snapshot(&caller, request.into_inner(), deadline).await.map(Response::new)
     }
 }
 
@@ -94,6 +100,7 @@ pub(crate) struct Settled {
 /// was sent later is decided later, partition by partition.
 async fn take(
     api: Api,
+    caller: Arc<Caller>,
     mut stream: Streaming<SyncMovementsRequest>,
     pending: mpsc::Sender<Result<Taken, Status>>,
 ) {
@@ -110,7 +117,7 @@ async fn take(
             Err(status) => Err(status),
         };
         let taken = match message {
-            Ok(message) => place(&api, message, &mut sender).await,
+            Ok(message) => place(&api, &caller, message, &mut sender).await,
             Err(status) => Err(crate::api::layer::explained(&status)),
         };
         let failed = taken.is_err();
@@ -122,6 +129,7 @@ async fn take(
 
 async fn place(
     api: &Api,
+    caller: &Caller,
     message: SyncMovementsRequest,
     sender: &mut Option<String>,
 ) -> Result<Taken, Status> {
@@ -131,19 +139,22 @@ async fn place(
     }
     let keys = movements.iter().rev().map(|movement| &movement.key);
     let last_key = keys.into_iter().find(|key| is_key(key)).cloned();
-    let report = report(source.clone(), sent_at, movements, Instant::now() + STREAM_DEADLINE)?;
+    let deadline = Instant::now() + STREAM_DEADLINE;
+    let report = api.report(caller, source.clone(), movements, deadline).await?;
+    let report = Report { sent_at: sent_at.map(wire::time_in), ..report };
     Ok(Taken { source, last_key, pending: api.writer.submit(report).await? })
 }
 
 /// Answers in the order in which the messages were taken.
 async fn answer(
     api: Api,
+    caller: Arc<Caller>,
     mut settling: mpsc::Receiver<Result<Taken, Status>>,
     answers: mpsc::Sender<Result<SyncMovementsResponse, Status>>,
 ) {
     while let Some(taken) = settling.recv().await {
         let answer = match taken {
-            Ok(taken) => settle_message(&api, taken).await,
+            Ok(taken) => settle_message(&api, &caller, taken).await,
             Err(status) => Err(status),
         };
         let failed = answer.is_err();
@@ -153,42 +164,26 @@ async fn answer(
     }
 }
 
-async fn settle_message(api: &Api, taken: Taken) -> Result<SyncMovementsResponse, Status> {
+async fn settle_message(
+    api: &Api,
+    caller: &Caller,
+    taken: Taken,
+) -> Result<SyncMovementsResponse, Status> {
     let Taken { source, last_key, pending } = taken;
-    let Settled { results, token, durability } = api.settle(&source, pending).await?;
+    let Settled { results, token, durability } = api.settle(caller, &source, pending).await?;
     let resume_points = api.writer.resume_points();
+    let stream = caller.stream_of(&source);
+    if *stream != source {
+        api.ledger.directory().source(&stream).await?;
+    }
     let resume_key = match last_key {
         Some(key) => {
-            resume_points.advance(&source, &key);
+            resume_points.advance(&stream, &key);
             key
         }
-        None => resume_points.get(&source).await?,
+        None => resume_points.get(&stream).await?,
     };
     Ok(SyncMovementsResponse { results, resume_key, token, durability })
-}
-
-/// What a source reports, if it may be looked at line by line.
-pub(crate) fn report(
-    source: String,
-    sent_at: Option<prost_types::Timestamp>,
-    movements: Vec<Movement>,
-    deadline: Instant,
-) -> Result<Report, Status> {
-    if !is_identifier(&source) {
-        let rule = "must match [A-Za-z0-9._:/-]{1,64}";
-        return Err(invalid("SOURCE_INVALID", "source", rule));
-    }
-    if movements.len() > MOVEMENTS_MAX {
-        return Err(invalid("TOO_MANY_MOVEMENTS", "movements", "must be at most 1,000"));
-    }
-    Ok(Report {
-        source,
-        sent_at: sent_at.map(wire::time_in),
-        actor: String::new(),
-        drafts: movements.into_iter().map(Into::into).collect(),
-        up_to: false,
-        deadline,
-    })
 }
 
 /// When a unary call is given up.
@@ -205,7 +200,12 @@ fn patient_deadline<T>(request: &Request<T>) -> Instant {
 
 impl Api {
     /// Waits for the answers, keeps what was rejected, and only then tells.
-    pub(crate) async fn settle(&self, source: &str, pending: Pending) -> Result<Settled, Status> {
+    pub(crate) async fn settle(
+        &self,
+        caller: &Caller,
+        source: &str,
+        pending: Pending,
+    ) -> Result<Settled, Status> {
         let Recorded { answers, heads, replicated } = pending.settled().await?;
         let durability = match (heads.is_empty(), replicated) {
             (true, _) => Durability::Unspecified,
@@ -225,7 +225,7 @@ impl Api {
             };
             let key = if let Some(error) = &error {
                 let key = draft.key.clone();
-                rejections.push(rejection(source, draft.into(), error));
+                rejections.push(rejection(caller, source, draft.into(), error));
                 key
             } else {
                 draft.key
@@ -245,9 +245,23 @@ impl Api {
     }
 }
 
-fn rejection(source: &str, movement: proto::Movement, error: &MovementError) -> Rejection {
+fn rejection(
+    caller: &Caller,
+    source: &str,
+    movement: proto::Movement,
+    error: &MovementError,
+) -> Rejection {
     let payload = movement.encode_to_vec();
-    let digest = if is_key(&movement.key) {
+    // What somebody had no right to send takes the place of nothing that others sent, and is on the list
+    // of no location but that of its sender.
+    let here = caller.locations.includes(&movement.location_id);
+    let digest = if !here || error.code == Code::PermissionDenied as i32 {
+        let mut hash = StableHash::new("barred");
+        for text in [&caller.id, source, &movement.location_id, &movement.key] {
+            hash.text(text);
+        }
+        Digest(hash.finish_u128())
+    } else if is_key(&movement.key) {
         Digest::of(source, &movement.key)
     } else {
         let mut hash = StableHash::new("payload");
@@ -259,7 +273,7 @@ fn rejection(source: &str, movement: proto::Movement, error: &MovementError) -> 
     Rejection {
         digest,
         source: source.to_owned(),
-        location_id: is_identifier(&movement.location_id).then_some(movement.location_id),
+        location_id: Some(movement.location_id).filter(|id| here && is_identifier(id)),
         code: error.code,
         reason: error.reason.clone(),
         message: error.message.clone(),

@@ -10,7 +10,7 @@ mod limit;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -39,7 +39,8 @@ const READS: [&str; 9] =
 
 /// What a call is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
+    /// Looks at something.
     Read,
     /// Asks for stock.
     Promise,
@@ -57,12 +58,18 @@ struct Inner {
     promises: Limit,
 }
 
-/// A seat in it, given back when dropped.
+/// A seat in it for one call, which takes it once; given back when the call is answered, or dropped.
 #[derive(Debug)]
 pub(crate) struct Seat {
     room: Room,
     kind: Kind,
+    state: AtomicU8,
 }
+
+/// States of a seat.
+const WAITING: u8 = 0;
+const TAKEN: u8 = 1;
+const LEFT: u8 = 2;
 
 impl Default for Room {
     fn default() -> Room {
@@ -71,13 +78,9 @@ impl Default for Room {
 }
 
 impl Room {
-    /// A seat for a call of this path, or `None`: there is none left.
-    pub(crate) fn enter(&self, path: &str) -> Option<Seat> {
-        let kind = Kind::of(path);
-        // Given back at once where it was one too many.
-        let before = self.taken(kind).fetch_add(1, Ordering::Relaxed);
-        let seat = Seat { room: self.clone(), kind };
-        (before < self.max(kind)).then_some(seat)
+    /// A seat for a call of this path, not taken yet.
+    pub(crate) fn seat(&self, path: &str) -> Seat {
+        Seat { room: self.clone(), kind: Kind::of(path), state: AtomicU8::new(WAITING) }
     }
 
     fn max(&self, kind: Kind) -> usize {
@@ -99,25 +102,53 @@ impl Room {
 }
 
 impl Seat {
+    /// Whether there is room for a call of its kind.
+    pub(crate) fn is_free(&self) -> bool {
+        self.room.taken(self.kind).load(Ordering::Relaxed) < self.room.max(self.kind)
+    }
+
+    /// Takes it, unless it was taken before; false: there is none left.
+    pub(crate) fn enter(&self) -> bool {
+        let ordering = Ordering::Relaxed;
+        if self.state.compare_exchange(WAITING, TAKEN, ordering, ordering).is_err() {
+            return true;
+        }
+        let before = self.room.taken(self.kind).fetch_add(1, ordering);
+        let fits = before < self.room.max(self.kind);
+        if !fits {
+            self.leave();
+        }
+        fits
+    }
+
     /// Gives it back with what became of its call, which had so much time; `None`: any.
-    pub(crate) fn answered(self, code: Code, time: Option<Duration>) {
+    pub(crate) fn answered(&self, code: Code, time: Option<Duration>) {
         let in_time = !matches!(code, Code::ResourceExhausted | Code::DeadlineExceeded);
         let tells = in_time || time.is_none_or(|time| time >= PATIENT);
-        if self.kind == Kind::Promise && tells {
+        let is_taken = self.state.load(Ordering::Relaxed) == TAKEN;
+        if self.kind == Kind::Promise && tells && is_taken {
             let taken = self.room.taken(self.kind).load(Ordering::Relaxed);
             self.room.0.promises.learn(taken, in_time, Instant::now());
+        }
+        self.leave();
+    }
+
+    fn leave(&self) {
+        if self.state.swap(LEFT, Ordering::Relaxed) == TAKEN {
+            self.room.taken(self.kind).fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.room.taken(self.kind).fetch_sub(1, Ordering::Relaxed);
+        self.leave();
     }
 }
 
 impl Kind {
-    fn of(path: &str) -> Kind {
+    /// What a call of this path is for.
+    pub(crate) fn of(path: &str) -> Kind {
         let ours = path.strip_prefix("/stockroom.v1.").and_then(|path| path.split_once('/'));
         let reads = |method: &str| READS.iter().any(|begin| method.starts_with(begin));
         match ours {
@@ -155,21 +186,45 @@ mod tests {
         }
     }
 
+    /// A seat that was taken.
+    fn seated(room: &Room, path: &str) -> Option<Seat> {
+        let seat = room.seat(path);
+        seat.enter().then_some(seat)
+    }
+
     #[test]
     fn the_room_of_one_kind_is_not_that_of_another_and_is_given_back() {
         let room = Room::default();
+        let _waiting = room.seat("/stockroom.v1.S/GetItem");
         let mut seats: Vec<_> =
-            (0..READS_MAX).map(|_| room.enter("/stockroom.v1.S/GetItem")).collect();
+            (0..READS_MAX).map(|_| seated(&room, "/stockroom.v1.S/GetItem")).collect();
         assert!(seats.iter().all(Option::is_some));
-        assert!(room.enter("/stockroom.v1.S/GetItem").is_none());
-        assert!(room.enter("/stockroom.v1.S/HoldStock").is_some());
+        assert!(!room.seat("/stockroom.v1.S/GetItem").is_free());
+        assert!(seated(&room, "/stockroom.v1.S/GetItem").is_none());
+        assert!(seated(&room, "/stockroom.v1.S/HoldStock").is_some());
         seats.pop();
-        assert!(room.enter("/stockroom.v1.S/GetItem").is_some());
+        assert!(seated(&room, "/stockroom.v1.S/GetItem").is_some());
     }
+
+    #[test]
+    fn a_seat_is_taken_once_and_given_back_once() {
+        let room = Room::default();
+        let seat = room.seat("/stockroom.v1.S/GetItem");
+        let taken = || room.taken(Kind::Read).load(Ordering::Relaxed);
+        assert_eq!(taken(), 0);
+        assert!(seat.enter() && seat.enter());
+        assert_eq!(taken(), 1);
+        seat.answered(Code::Ok, None);
+        assert!(seat.enter(), "a stream goes on without it");
+        assert_eq!(taken(), 0);
+        drop(seat);
+        assert_eq!(taken(), 0);
+    }
+
     #[test]
     fn who_had_no_time_does_not_make_the_room_smaller() {
         let room = Room::default();
-        let enter = || room.enter("/stockroom.v1.S/HoldStock").unwrap();
+        let enter = || seated(&room, "/stockroom.v1.S/HoldStock").unwrap();
         let _others: Vec<_> = (0..100).map(|_| enter()).collect();
         enter().answered(Code::DeadlineExceeded, Some(PATIENT / 2));
         assert_eq!(room.max(Kind::Promise), PROMISES_MAX);

@@ -7,13 +7,16 @@ use rustc_hash::FxHashSet;
 use tonic::{Code, Request, Response, Status};
 
 use crate::{
+    access::Caller,
     api::{
         Api, MESSAGE_BYTES_MAX,
+        authorise::caller,
         error::{invalid, status, unknown},
         proto::{
             EndFigures, GetReportRequest, GetReportResponse, ReservationFigures, SourceFigures,
             StockFigures, TimeFigures, report_service_server::ReportService,
         },
+        reach::check_channel,
         wire,
     },
     ledger::{
@@ -40,7 +43,8 @@ impl ReportService for Api {
         &self,
         request: Request<GetReportRequest>,
     ) -> Result<Response<GetReportResponse>, Status> {
-        let asked = self.report_asked(request.into_inner()).await?;
+        let caller = caller(&request);
+        let asked = self.report_asked(&caller, request.into_inner()).await?;
         // One at a time: each remembers what its period touches.
         let _turn = self.reports.acquire().await;
         let report = self.ledger.report(asked).await?.map_err(too_many_entries)?;
@@ -67,7 +71,11 @@ impl Api {
         Ok(self.ledger.named(&locations, &[], &channels, &sources).await?)
     }
 
-    async fn report_asked(&self, request: GetReportRequest) -> Result<Asked, Status> {
+    async fn report_asked(
+        &self,
+        caller: &Caller,
+        request: GetReportRequest,
+    ) -> Result<Asked, Status> {
         let time = |time: Option<prost_types::Timestamp>, field| match time.map(wire::time_in) {
             Some(time) if time.is_storable() => Ok(Some(time)),
             None => Ok(None),
@@ -92,6 +100,7 @@ impl Api {
             if !is_identifier(channel_id) {
                 return Err(invalid("IDENTIFIER_INVALID", "channel_ids", "must be identifiers"));
             }
+            check_channel(caller, channel_id)?;
             let directory = self.ledger.directory();
             if directory.known().channel(channel_id).is_none() {
                 directory.find_channels(&[channel_id]).await?;
@@ -101,11 +110,17 @@ impl Api {
         }
         let mut places = Vec::with_capacity(request.location_ids.len());
         for location_id in &request.location_ids {
-            places.push(self.place(location_id).await?);
+            places.push(self.place(caller, location_id).await?);
         }
-        let (channels, places) = (Some(channels), Some(places));
-        let channels = channels.filter(|channels| !channels.is_empty());
-        let places = places.filter(|places| !places.is_empty());
+        // Without a filter it is about everything that exists for the caller.
+        let channels = match channels.is_empty() {
+            true => self.channels_of(caller).await?.map(|own| own.into_iter().collect()),
+            false => Some(channels),
+        };
+        let places = match places.is_empty() {
+            true => self.places_of(caller).await?,
+            false => Some(places),
+        };
         let entries_max = ENTRIES_MAX;
         Ok(Asked { from, until, grouping, channels, places, entries_max })
     }

@@ -7,19 +7,25 @@ mod pick;
 pub(in crate::api) mod told;
 mod watch;
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use futures::Stream;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    access::Caller,
     api::{
         Api,
-        movements::deadline,
+        authorise::caller,
+        guard::{Who, is_wrong_code},
         proto::{self, reservation_service_server::ReservationService, *},
-        reservations::asked::{Asked, lines, reservation_id},
+        reach::check_location,
+        reservations::asked::{Asked, Call, lines, reservation_id, unknown_reservation},
     },
-    stock::reservation::{CancelledBy, Reservation},
+    stock::{
+        ids::LocationNo,
+        reservation::{CancelledBy, Reservation, ReservationId},
+    },
     writer::request::{Denial, Stepped, Wish},
 };
 
@@ -44,50 +50,50 @@ impl ReservationService for Api {
         &self,
         request: Request<HoldStockRequest>,
     ) -> Result<Response<HoldStockResponse>, Status> {
-        let deadline = deadline(&request);
-        self.hold(request.into_inner(), deadline).await.map(Response::new)
+        let call = Call::of(&request);
+        self.hold(request.into_inner(), call).await.map(Response::new)
     }
 
     async fn replace_hold(
         &self,
         request: Request<ReplaceHoldRequest>,
     ) -> Result<Response<ReplaceHoldResponse>, Status> {
-        let deadline = deadline(&request);
-        self.replace(request.into_inner(), deadline).await.map(Response::new)
+        let call = Call::of(&request);
+        self.replace(request.into_inner(), call).await.map(Response::new)
     }
 
     async fn extend_hold(
         &self,
         request: Request<ExtendHoldRequest>,
     ) -> Result<Response<ExtendHoldResponse>, Status> {
-        let deadline = deadline(&request);
-        self.extend(request.into_inner(), deadline).await.map(Response::new)
+        let call = Call::of(&request);
+        self.extend(request.into_inner(), call).await.map(Response::new)
     }
 
     async fn release_hold(
         &self,
         request: Request<ReleaseHoldRequest>,
     ) -> Result<Response<ReleaseHoldResponse>, Status> {
-        let deadline = deadline(&request);
-        self.release(request.into_inner(), deadline).await.map(Response::new)
+        let call = Call::of(&request);
+        self.release(request.into_inner(), call).await.map(Response::new)
     }
 
     async fn create_reservation(
         &self,
         request: Request<CreateReservationRequest>,
     ) -> Result<Response<CreateReservationResponse>, Status> {
-        let deadline = deadline(&request);
-        let (ask, promise) = asked::creation(request.into_inner(), deadline)?;
+        let call = Call::of(&request);
+        let (ask, promise) = asked::creation(request.into_inner(), &call)?;
         let stepped = self.writer.reserve(ask, promise).await?;
-        answer!(CreateReservationResponse, self.answer(stepped).await?)
+        answer!(CreateReservationResponse, self.answer(&call.caller, stepped).await?)
     }
 
     async fn batch_create_reservations(
         &self,
         request: Request<BatchCreateReservationsRequest>,
     ) -> Result<Response<BatchCreateReservationsResponse>, Status> {
-        let deadline = deadline(&request);
-        let (ask, promises) = asked::basket(request.into_inner(), deadline)?;
+        let call = Call::of(&request);
+        let (ask, promises) = asked::basket(request.into_inner(), &call)?;
         let stepped = self.writer.reserve_all(ask, promises).await?;
         let reservations = self.told(&stepped.reservations).await?;
         let (token, durability) = told::written(&stepped.heads, stepped.replicated);
@@ -98,8 +104,9 @@ impl ReservationService for Api {
         &self,
         request: Request<GetReservationRequest>,
     ) -> Result<Response<GetReservationResponse>, Status> {
+        let caller = caller(&request);
         let id = reservation_id(&request.into_inner().reservation_id)?;
-        let found = self.reservation(&id).await?;
+        let found = self.reservation(&caller, &id).await?;
         let reservation = self.told(&[found]).await?.pop();
         Ok(Response::new(GetReservationResponse { reservation }))
     }
@@ -108,17 +115,18 @@ impl ReservationService for Api {
         &self,
         request: Request<ListReservationsRequest>,
     ) -> Result<Response<ListReservationsResponse>, Status> {
-        self.list(request.into_inner()).await.map(Response::new)
+        let (caller, who) = (caller(&request), Who::of(request.extensions()));
+        self.list(&caller, request.into_inner(), &who).await.map(Response::new)
     }
 
     async fn amend_reservation(
         &self,
         request: Request<AmendReservationRequest>,
     ) -> Result<Response<AmendReservationResponse>, Status> {
-        let deadline = deadline(&request);
+        let call = Call::of(&request);
         let AmendReservationRequest { request_id, reservation_id, lines: sent, reason } =
             request.into_inner();
-        let asked = Asked::new(&request_id, &reservation_id, deadline)?.because(reason)?;
+        let asked = Asked::new(&request_id, &reservation_id, call)?.because(reason)?;
         let wish = Wish::Amend(lines(sent)?);
         answer!(AmendReservationResponse, self.change(asked, wish).await?)
     }
@@ -127,9 +135,9 @@ impl ReservationService for Api {
         &self,
         request: Request<ExtendReservationRequest>,
     ) -> Result<Response<ExtendReservationResponse>, Status> {
-        let deadline = deadline(&request);
+        let call = Call::of(&request);
         let ExtendReservationRequest { request_id, reservation_id, ttl } = request.into_inner();
-        let asked = Asked::new(&request_id, &reservation_id, deadline)?;
+        let asked = Asked::new(&request_id, &reservation_id, call)?;
         let wish = Wish::Extend(asked::required_ttl(ttl)?);
         answer!(ExtendReservationResponse, self.change(asked, wish).await?)
     }
@@ -138,9 +146,9 @@ impl ReservationService for Api {
         &self,
         request: Request<ConfirmReservationPaymentRequest>,
     ) -> Result<Response<ConfirmReservationPaymentResponse>, Status> {
-        let deadline = deadline(&request);
+        let call = Call::of(&request);
         let ConfirmReservationPaymentRequest { request_id, reservation_id } = request.into_inner();
-        let asked = Asked::new(&request_id, &reservation_id, deadline)?;
+        let asked = Asked::new(&request_id, &reservation_id, call)?;
         answer!(ConfirmReservationPaymentResponse, self.change(asked, Wish::ConfirmPayment).await?)
     }
 
@@ -148,11 +156,13 @@ impl ReservationService for Api {
         &self,
         request: Request<MoveReservationRequest>,
     ) -> Result<Response<MoveReservationResponse>, Status> {
-        let deadline = deadline(&request);
+        let call = Call::of(&request);
         let MoveReservationRequest { request_id, reservation_id, location_id, reason } =
             request.into_inner();
-        let asked = Asked::new(&request_id, &reservation_id, deadline)?.because(reason)?;
-        let wish = Wish::Move(asked::location_id(location_id)?);
+        let asked = Asked::new(&request_id, &reservation_id, call)?.because(reason)?;
+        let location_id = asked::location_id(location_id)?;
+        check_location(&asked.caller, &location_id)?;
+        let wish = Wish::Move(location_id);
         answer!(MoveReservationResponse, self.change(asked, wish).await?)
     }
 
@@ -160,10 +170,10 @@ impl ReservationService for Api {
         &self,
         request: Request<CancelReservationRequest>,
     ) -> Result<Response<CancelReservationResponse>, Status> {
-        let deadline = deadline(&request);
+        let call = Call::of(&request);
         let CancelReservationRequest { request_id, reservation_id, reason, cancelled_by } =
             request.into_inner();
-        let asked = Asked::new(&request_id, &reservation_id, deadline)?.because(reason)?;
+        let asked = Asked::new(&request_id, &reservation_id, call)?.because(reason)?;
         let by = match proto::CancelledBy::try_from(cancelled_by) {
             Ok(proto::CancelledBy::Store) => CancelledBy::Store,
             Ok(_) => CancelledBy::Customer,
@@ -176,9 +186,9 @@ impl ReservationService for Api {
         &self,
         request: Request<StartPickingRequest>,
     ) -> Result<Response<StartPickingResponse>, Status> {
-        let deadline = deadline(&request);
+        let call = Call::of(&request);
         let StartPickingRequest { request_id, reservation_id, actor } = request.into_inner();
-        let asked = Asked::new(&request_id, &reservation_id, deadline)?.by(actor)?;
+        let asked = Asked::new(&request_id, &reservation_id, call)?.by(actor)?;
         answer!(StartPickingResponse, self.change(asked, Wish::StartPicking).await?)
     }
 
@@ -186,9 +196,9 @@ impl ReservationService for Api {
         &self,
         request: Request<ReportPickRequest>,
     ) -> Result<Response<ReportPickResponse>, Status> {
-        let deadline = deadline(&request);
+        let call = Call::of(&request);
         let ReportPickRequest { request_id, reservation_id, lines, actor } = request.into_inner();
-        let asked = Asked::new(&request_id, &reservation_id, deadline)?.by(actor)?;
+        let asked = Asked::new(&request_id, &reservation_id, call)?.by(actor)?;
         self.pick(asked, asked::picked(lines)?).await.map(Response::new)
     }
 
@@ -196,9 +206,9 @@ impl ReservationService for Api {
         &self,
         request: Request<MarkReadyRequest>,
     ) -> Result<Response<MarkReadyResponse>, Status> {
-        let deadline = deadline(&request);
+        let call = Call::of(&request);
         let MarkReadyRequest { request_id, reservation_id, actor } = request.into_inner();
-        let asked = Asked::new(&request_id, &reservation_id, deadline)?.by(actor)?;
+        let asked = Asked::new(&request_id, &reservation_id, call)?.by(actor)?;
         answer!(MarkReadyResponse, self.change(asked, Wish::MarkReady).await?)
     }
 
@@ -206,7 +216,7 @@ impl ReservationService for Api {
         &self,
         request: Request<CollectReservationRequest>,
     ) -> Result<Response<CollectReservationResponse>, Status> {
-        let deadline = deadline(&request);
+        let (call, who) = (Call::of(&request), Who::of(request.extensions()));
         let CollectReservationRequest {
             request_id,
             reservation_id,
@@ -214,18 +224,20 @@ impl ReservationService for Api {
             pickup_code,
             actor,
         } = request.into_inner();
-        let asked = Asked::new(&request_id, &reservation_id, deadline)?.by(actor)?;
-        let wish = Wish::Collect(asked::optional_lines(sent)?, asked::pickup_code(pickup_code)?);
-        answer!(CollectReservationResponse, self.change(asked, wish).await?)
+        let asked = Asked::new(&request_id, &reservation_id, call)?.by(actor)?;
+        let code = asked::pickup_code(pickup_code)?;
+        let tried = (!code.is_empty()).then_some((&who, asked.id.place.location));
+        let wish = Wish::Collect(asked::optional_lines(sent)?, code);
+        answer!(CollectReservationResponse, self.collect(asked, wish, tried).await?)
     }
 
     async fn return_to_shelf(
         &self,
         request: Request<ReturnToShelfRequest>,
     ) -> Result<Response<ReturnToShelfResponse>, Status> {
-        let deadline = deadline(&request);
+        let call = Call::of(&request);
         let ReturnToShelfRequest { request_id, reservation_id, actor } = request.into_inner();
-        let asked = Asked::new(&request_id, &reservation_id, deadline)?.by(actor)?;
+        let asked = Asked::new(&request_id, &reservation_id, call)?.by(actor)?;
         answer!(ReturnToShelfResponse, self.change(asked, Wish::ReturnToShelf).await?)
     }
 
@@ -236,29 +248,90 @@ impl ReservationService for Api {
         &self,
         request: Request<WatchReservationsRequest>,
     ) -> Result<Response<Self::WatchReservationsStream>, Status> {
-        self.watch(request.into_inner()).await.map(Response::new)
+        let caller = caller(&request);
+        self.watch(caller, request.into_inner()).await.map(Response::new)
     }
 }
 
 impl Api {
     /// Takes a reservation a step further.
     async fn change(&self, asked: Asked, wish: Wish) -> Result<Answer, Status> {
-        let stepped = self.writer.change(asked.ask, asked.id, wish).await?;
-        self.answer(stepped).await
+        let caller = Arc::clone(&asked.caller);
+        let stepped = self.step(asked, wish).await?;
+        self.answer(&caller, stepped).await
     }
 
-    async fn answer(&self, stepped: Stepped) -> Result<Answer, Status> {
-        let reservation = self.told(&stepped.reservations).await?.pop();
+    /// The same with a pickup code, which somebody tries at a location.
+    async fn collect(
+        &self,
+        asked: Asked,
+        wish: Wish,
+        tried: Option<(&Who, LocationNo)>,
+    ) -> Result<Answer, Status> {
+        let Asked { ask, id, caller } = asked;
+        self.check_reach(&caller, &id).await?;
+        if let Some((who, location)) = tried {
+            self.guard.may_try_code(who, location)?;
+        }
+        let stepped = self.writer.change(ask, id, wish).await;
+        if let (Some((who, location)), Err(denial)) = (tried, &stepped)
+            && is_wrong_code(denial)
+        {
+            self.guard.code_was_wrong(who, location);
+        }
+        self.answer(&caller, stepped?).await
+    }
+
+    /// The same, before it is told.
+    async fn step(&self, asked: Asked, wish: Wish) -> Result<Stepped, Status> {
+        let Asked { ask, id, caller } = asked;
+        self.check_reach(&caller, &id).await?;
+        Ok(self.writer.change(ask, id, wish).await?)
+    }
+
+    /// Whether a reservation exists for the caller, as far as can be said without reading it where that is
+    /// not needed.
+    async fn check_reach(&self, caller: &Caller, id: &ReservationId) -> Result<(), Status> {
+        if !self.reaches(caller, id.place.location).await? {
+            return Err(unknown_reservation(&id.to_string()));
+        }
+        if !caller.channels.is_all() {
+            // Its channel never changes, so this may be looked at before the step.
+            self.reservation(caller, id).await?;
+        }
+        Ok(())
+    }
+
+    async fn answer(&self, caller: &Caller, stepped: Stepped) -> Result<Answer, Status> {
+        let mut made = stepped.reservations;
+        // A step may move it to where the caller does not see it: then it is told as it was left.
+        if let Some(last) = made.last_mut()
+            && let Some(before) = last.predecessor
+            && !self.reaches(caller, last.id.place.location).await?
+            && let Some(left) = self.ledger.reservation(&before).await?
+        {
+            *last = left;
+        }
+        let reservation = self.told(&made).await?.pop();
         let (token, durability) = told::written(&stepped.heads, stepped.replicated);
         Ok(Answer { reservation, token, durability })
     }
 
+    /// A reservation that exists for the caller.
     async fn reservation(
         &self,
-        id: &crate::stock::reservation::ReservationId,
+        caller: &Caller,
+        id: &ReservationId,
     ) -> Result<Reservation, Status> {
-        let found = self.ledger.reservation(id).await?;
-        found.ok_or_else(|| asked::unknown_reservation(&id.to_string()))
+        let unknown = || unknown_reservation(&id.to_string());
+        let found = match self.reaches(caller, id.place.location).await? {
+            true => self.ledger.reservation(id).await?.ok_or_else(unknown)?,
+            false => return Err(unknown()),
+        };
+        match self.reaches_channel(caller, found.channel).await? {
+            true => Ok(found),
+            false => Err(unknown()),
+        }
     }
 }
 

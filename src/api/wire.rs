@@ -31,7 +31,7 @@ pub(crate) fn time_out(time: Timestamp) -> WireTime {
 pub(crate) fn duration_in(time: WireDuration) -> Option<Micros> {
     let WireDuration { seconds, nanos } = time;
     let well_formed =
-        nanos.abs() < 1_000_000_000 && i64::from(nanos).signum() * seconds.signum() >= 0;
+        nanos.unsigned_abs() < 1_000_000_000 && i64::from(nanos).signum() * seconds.signum() >= 0;
     let micros = seconds.checked_mul(1_000_000).filter(|_| well_formed)?;
     micros.checked_add(i64::from(nanos / 1_000))
 }

@@ -10,7 +10,7 @@ use std::{
 
 use redis::{
     Client, Cmd, ErrorKind, IntoConnectionInfo as _, Pipeline, RedisError, Script,
-    ScriptInvocation, ServerErrorKind, Value,
+    ScriptInvocation, ServerErrorKind, TlsCertificates, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
     io::tcp::TcpSettings,
 };
@@ -41,14 +41,30 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects when it is needed first. An answer that takes longer than `answer_within` counts as
-    /// none.
+    /// none. Only who is certified by the `authorities` is believed; `None`: by those of the system.
     #[cfg_attr(
         not(feature = "simulation"),
         expect(clippy::useless_conversion, reason = "there the wire is the manager itself")
     )]
-    pub(super) fn new(url: &str, answer_within: Duration) -> Result<Connection, RedisError> {
+    pub(super) fn new(
+        url: &str,
+        authorities: Option<&[u8]>,
+        answer_within: Duration,
+    ) -> Result<Connection, RedisError> {
+        // Redis' client takes the one of the process. Fails where it was chosen before.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let info = url.into_connection_info()?;
-        let client = Client::open(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))?;
+        // Nobody need know the library, and a user with few rights may not say it.
+        let settings = info.redis_settings().clone().set_skip_set_lib_name();
+        let info = info.set_redis_settings(settings);
+        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let client = match authorities {
+            None => Client::open(info)?,
+            Some(pem) => {
+                let root_cert = Some(pem.to_vec());
+                Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })?
+            }
+        };
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
             .set_connection_timeout(Some(CONNECT_TIMEOUT))

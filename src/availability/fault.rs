@@ -88,7 +88,9 @@ impl Kind {
                     | ServerErrorKind::ReadOnly
                     | ServerErrorKind::TryAgain,
                 )
-                | ErrorKind::Io,
+                | ErrorKind::Io
+                // Nobody is let in: whoever asks next need not knock again.
+                | ErrorKind::AuthenticationFailed,
                 _,
             ) => Kind::Away,
             (ErrorKind::Parse | ErrorKind::UnexpectedReturnType, _) => Kind::Nonsense,

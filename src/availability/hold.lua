@@ -8,9 +8,9 @@
 --        6 the largest age of the checkpoint in us
 --        7 packed: location, number of items, items, for each bucket
 --        8 packed: place of the position in 7, units, units kept back, per cent kept back, for each
---        line
+--        line  9 packed: `caps` and then `owners` of `capped`; '': nothing is capped
 -- Returns packed: granted | replayed, tick, lines; key_reused; ledger; contended;
---        short, epoch, seq, now in us, lines (place, available); unusable, why.
+--        short, epoch, seq, now in us, lines (place, available); unusable, why; capped, what, most.
 key.checkpoint, key.holds, key.due, key.graves, key.held, key.tick_units, key.ticks, key.taken,
     key.tokens = unpack(KEYS, 1, 9)
 local field, fingerprint, ttl_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -31,13 +31,21 @@ if why then return cmsgpack.pack('unusable', why) end
 local merged = merge_lines(lines, 1, #lines / 4, stock_of(asked, 10, at.epoch, ''))
 if not merged then return cmsgpack.pack('unusable', 'row') end
 
+local caps, owners
+if ARGV[9] ~= '' then
+    caps = cmsgpack.unpack(ARGV[9])
+    owners = { caps[4], caps[5] }
+    local what, most = capped(caps, owners, merged, {})
+    if what == 'due' then return cmsgpack.pack('contended') end
+    if what then return cmsgpack.pack('capped', what, most) end
+end
 local fits, short, contended = judge(merged, {}, true)
 local result = verdict(per_line, fits, short, contended)
 if result == 'contended' then return cmsgpack.pack('contended') end
 if result == 'short' then return cmsgpack.pack('short', at.epoch, at.seq, now_us, short) end
 local hold = { status = 'live', fingerprint = fingerprint, tick = tick_after(ttl_ms),
-    lines = hold_lines(fits) }
+    lines = hold_lines(fits), owners = owners }
 save_hold(field, hold)
 redis.call('ZADD', key.due, hold.tick, field)
-count_lines(field, hold.tick, hold.lines, 1)
+count_lines(field, hold.owners, hold.tick, hold.lines, 1)
 return cmsgpack.pack('granted', hold.tick, hold.lines)

@@ -1,9 +1,12 @@
 //! Holds: promises that end by themselves with a tick of 100 ms, by Redis' own clock; then all is free.
 
+mod caps;
+
 use std::sync::LazyLock;
 
 use redis::{Script, Value};
 
+pub use self::caps::{Capped, Caps};
 use crate::{
     availability::{
         Availability, Checkpoint, SHARED_CLAIMS, SHARED_HOLDS, ShortLine, Trust, Unusable,
@@ -111,6 +114,8 @@ pub struct HoldRequest<'r> {
     pub ttl_ms: i64,
     /// When Redis may answer at all.
     pub trust: Trust,
+    /// How much may be held at once.
+    pub caps: Caps,
 }
 
 /// More time that is asked for.
@@ -146,6 +151,13 @@ pub enum HoldAnswer {
     Contended,
     /// The ledger keeps this hold.
     InLedger,
+    /// With it more would be held at once than may be.
+    Capped {
+        /// By which cap.
+        by: Capped,
+        /// The most.
+        units_max: i64,
+    },
     /// Nothing can be said here: ask the ledger.
     Unusable(Unusable),
 }
@@ -200,7 +212,7 @@ impl Availability {
     /// Redis cannot be used, or has no memory left; the hold may have been taken.
     pub async fn hold(&self, request: HoldRequest<'_>) -> Result<HoldAnswer, Fault> {
         let doing = "take a hold";
-        let HoldRequest { id, fingerprint, lines, per_line, ttl_ms, trust } = request;
+        let HoldRequest { id, fingerprint, lines, per_line, ttl_ms, trust, caps } = request;
         let wanted = WantedLines::new(doing, id.place, lines)?;
         if !is_exact(ttl_ms) || ttl_ms == 0 {
             return Err(Fault::argument(doing, "a hold lasts for some time"));
@@ -209,7 +221,7 @@ impl Availability {
         let mut call = self.invocation(&HOLD, id.place.partition, names);
         call.arg(hold_field(id)).arg(fingerprint).arg(ttl_ms).arg(u8::from(per_line));
         call.arg(optional(trust.epoch)).arg(trust.age_us_max);
-        call.arg(wanted.asked.packed()).arg(&wanted.packed);
+        call.arg(wanted.asked.packed()).arg(&wanted.packed).arg(caps.packed(id));
         let answer = self.front.insist(doing, &call).await?;
         wanted.read(&answer, id).map_err(Fault::nonsense(doing))
     }
@@ -300,6 +312,9 @@ impl WantedLines {
             "key_reused" => HoldAnswer::KeyReused,
             "ledger" => HoldAnswer::InLedger,
             "contended" => HoldAnswer::Contended,
+            "capped" => {
+                HoldAnswer::Capped { by: Capped::parse(from.text()?)?, units_max: from.natural()? }
+            }
             "unusable" => HoldAnswer::Unusable(Unusable::parse(from.text()?)?),
             "short" => {
                 let checkpoint = Checkpoint::read(from)?;

@@ -8,7 +8,7 @@ use crate::{
     availability::{
         Availability, SHARED_CLAIMS, SHARED_HOLDS, Trust,
         fault::{Fault, Nonsense},
-        hold::{HoldAnswer, HoldStatus, KEYS, Wanted, WantedLines},
+        hold::{Caps, HoldAnswer, HoldStatus, KEYS, Wanted, WantedLines},
         keys::{KeyName, hold_field},
         optional, packed, script,
     },
@@ -35,6 +35,8 @@ pub struct ReplaceRequest<'r> {
     pub ttl_ms: Option<i64>,
     /// When Redis may answer at all.
     pub trust: Trust,
+    /// How much may be held at once, by whom the hold was taken.
+    pub caps: Caps,
 }
 
 /// What becomes of a replacement.
@@ -57,14 +59,14 @@ impl Availability {
     /// Redis cannot be used, or has no memory left; the lines may have been replaced.
     pub async fn replace(&self, request: ReplaceRequest<'_>) -> Result<Replaced, Fault> {
         let doing = "replace the lines of a hold";
-        let ReplaceRequest { id, fingerprint, lines, per_line, ttl_ms, trust, .. } = request;
+        let ReplaceRequest { id, fingerprint, lines, per_line, ttl_ms, trust, caps, .. } = request;
         let wanted = WantedLines::new(doing, id.place, lines)?;
         let names = KEYS.into_iter().chain(wanted.asked.buckets().map(KeyName::Rows));
         let mut call = self.invocation(&REPLACE, id.place.partition, names);
         call.arg(hold_field(id)).arg(format!("{:032x}", request.request.0)).arg(fingerprint);
         call.arg(optional(ttl_ms)).arg(u8::from(per_line));
         call.arg(optional(trust.epoch)).arg(trust.age_us_max);
-        call.arg(wanted.asked.packed()).arg(&wanted.packed);
+        call.arg(wanted.asked.packed()).arg(&wanted.packed).arg(caps.packed(id));
         let answer = self.front.insist(doing, &call).await?;
         read(&wanted, &answer, id).map_err(Fault::nonsense(doing))
     }

@@ -16,7 +16,9 @@
 --   due          zset   live holds by the tick in which they end, and tokens ('t' before their
 --                       name) by theirs
 --   graves       zset   tombstones by the tick in which they are removed
---   held         hash   <location>:<item> -> units of all holds in `due`
+--   held         hash   <location>:<item> -> units of all holds in `due`; <location>c<digest> and
+--                       <location>n<channel> -> those of a customer and of a channel, where these
+--                       are capped
 --   tick_units   hash   <location>:<item>:<tick> -> units of holds that end in this tick
 --   ticks        zset   its fields, so that those of one position are found in order
 --   taken        hash   <location>:<item> -> what batches are about to claim: token, tick, units,

@@ -37,6 +37,32 @@ local function merge_lines(lines, from, count, stock)
     return merged
 end
 
+-- Whether these lines are more than may be held at once: nil, or what is capped (item, customer,
+-- channel; due: who knows, some holds that are over were not removed yet) and the most. `caps`: the
+-- most of an item, of a customer, of a channel, at this location; 0: any number. `old`: units that
+-- the hold itself brings.
+local function capped(caps, owners, lines, own)
+    local wanted, brought = 0, 0
+    for _, line in ipairs(lines) do
+        wanted = wanted + line.units
+        local others = math.max(0, line.at.held - (own[line.at.name] or 0))
+        if caps[1] > 0 and others + line.units > caps[1] then return 'item', caps[1] end
+    end
+    for _, units in pairs(own) do brought = brought + units end
+    for i, kind in ipairs({ 'customer', 'channel' }) do
+        local most, owner = caps[i + 1], owners[i] or ''
+        if most > 0 and owner ~= '' then
+            local held = tonumber(redis.call('HGET', key.held, owner) or 0) - brought
+            if held + wanted > most then
+                local first_due = redis.call('ZRANGE', key.due, 0, 0, 'WITHSCORES')[2]
+                local some_over = first_due and tonumber(first_due) <= tick_now
+                return some_over and 'due' or kind, most
+            end
+        end
+    end
+    return nil
+end
+
 -- Sorts lines into those that fit and those that are short (position, available, ...), and says
 -- whether some would fit if no batch were about to claim something. `own` (name -> units) is what
 -- an own hold brings; `own_now` says whether it brings it now.

@@ -4,7 +4,8 @@
 -- the request, as text), tick (in which it ends), lines (item, units, item, units ...); token and
 -- token_tick while a batch is about to consume it; first (tick, lines as they were granted) once
 -- they changed; change (request, fingerprint, tick, lines of the last replacement or
--- extension).
+-- extension); owners (names in `held` under which its units count for its customer and its channel,
+-- '': for nobody) where these may hold so much and no more.
 
 -- How much of what is due one call removes: 100,000 at once would block Redis for half a second.
 local PURGE_MAX = 64
@@ -45,9 +46,26 @@ local function location_of(field)
     return string.match(field, '^%d+')
 end
 
+-- The units of lines: item, units ...
+local function units_of(lines)
+    local units = 0
+    for i = 2, #lines, 2 do units = units + lines[i] end
+    return units
+end
+
+-- Adds units to what owners hold in all, or takes them away.
+local function count_owners(owners, units)
+    for _, owner in ipairs(owners or {}) do
+        if owner ~= '' and redis.call('HINCRBY', key.held, owner, units) <= 0 then
+            redis.call('HDEL', key.held, owner)
+        end
+    end
+end
+
 -- Adds (sign 1) the lines of a hold to the totals or takes them away (sign -1).
-local function count_lines(field, tick, lines, sign)
+local function count_lines(field, owners, tick, lines, sign)
     local location = location_of(field)
+    count_owners(owners, sign * units_of(lines))
     for i = 1, #lines, 2 do
         local name, units = location .. ':' .. lines[i], sign * lines[i + 1]
         if redis.call('HINCRBY', key.held, name, units) <= 0 then
@@ -72,7 +90,7 @@ end
 -- Ends a hold; what a replay needs stays.
 local function bury(field, hold, status)
     if hold.status == 'live' then
-        count_lines(field, hold.tick, hold.lines, -1)
+        count_lines(field, hold.owners, hold.tick, hold.lines, -1)
         redis.call('ZREM', key.due, field)
     end
     hold.status, hold.token, hold.token_tick = status, nil, nil

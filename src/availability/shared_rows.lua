@@ -56,7 +56,7 @@ local function consume(consumed)
                 bury(field, hold, 'consumed')
             elseif #line > 0 then
                 remember_first(hold)
-                count_lines(field, hold.tick, line, -1)
+                count_lines(field, hold.owners, hold.tick, line, -1)
                 hold.lines = rest
                 save_hold(field, hold)
             end

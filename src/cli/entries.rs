@@ -40,6 +40,9 @@ pub struct EntriesArgs {
     /// Only what took effect before this time
     #[arg(long, value_parser = parse_time, value_name = "TIME")]
     until: Option<Timestamp>,
+    /// Shows too who, why, and when it happened and was recorded
+    #[arg(long)]
+    wide: bool,
     /// At most this many
     #[arg(long, default_value_t = 100, value_name = "N")]
     limit: usize,
@@ -63,6 +66,8 @@ pub async fn run(args: EntriesArgs) -> anyhow::Result<()> {
             Some(sku) => Some(item(&ledger, sku).await?),
             None => None,
         },
+        places: None,
+        channels: None,
         document: args.document,
         effective_from: args.from,
         effective_until: args.until,
@@ -83,7 +88,8 @@ pub async fn run(args: EntriesArgs) -> anyhow::Result<()> {
     }
     let columns = ["partition", "seq", "effective_at", "kind", "location_id", "sku", "quantity"];
     let columns = columns.into_iter().chain(["from", "to", "sellable_after", "source", "key"]);
-    let columns: Vec<_> = columns.collect();
+    let more = ["channel_id", "actor", "reason", "document", "note", "occurred_at", "recorded_at"];
+    let columns: Vec<_> = columns.chain(more.into_iter().filter(|_| args.wide)).collect();
     let mut table = table(&columns);
     for entry in &shown {
         let cell = |column: &&str| match &entry[*column] {
@@ -117,6 +123,15 @@ fn shown_entry(entry: &Entry<'_>, names: &Names) -> Value {
         "document": entry.document,
         "document_line": entry.document_line,
         "note": entry.note,
+        "reservation_id": entry.reservation_id,
+        "hold_id": entry.hold_id,
+        "original_source": entry.original_source,
+        "original_key": entry.original_key,
+        "group": entry.group,
+        "reserved_change": entry.reserved_change,
+        "reserved_after": entry.reserved_after,
+        "utc_offset_minutes": entry.utc_offset_minutes,
+        "expected_at": entry.expected_at.map(time_text),
         "refers_to_seq": entry.refers_to,
         "counter_location_id": entry
             .counter

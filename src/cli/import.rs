@@ -43,6 +43,7 @@ use self::{
     send::{Connections, send},
     tally::Summary,
 };
+pub use super::client::ClientConfig;
 use crate::api::proto::Movement;
 
 /// Sends a file of movements to a server.
@@ -91,9 +92,9 @@ pub enum ImportFile {
 /// How a file is sent.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ImportOptions {
-    /// Address of the server.
-    #[arg(long, global = true, env = "STOCKROOM_ADDR", default_value = "http://127.0.0.1:7777")]
-    pub addr: String,
+    /// Which server.
+    #[command(flatten)]
+    pub client: ClientConfig,
     /// How long to try again, counted from the last progress, when the server goes away.
     #[arg(long, global = true, value_name = "DURATION", default_value = "60s")]
     #[arg(value_parser = duration)]
@@ -194,9 +195,7 @@ pub fn read_table(file: impl std::io::Read) -> anyhow::Result<(Vec<Movement>, Ve
 
 /// Registers, sends the opening stock and waits until it is acknowledged, then sends the lines.
 async fn transfer(feed: Feed, options: &ImportOptions) -> anyhow::Result<Summary> {
-    let connections = Connections::new(&options.addr, options.streams).with_context(|| {
-        format!("`{}` is not an address like http://127.0.0.1:7777", options.addr)
-    })?;
+    let connections = Connections::new(&options.client, options.streams)?;
     let patience = Patience::new(options.retry_for);
     register(&connections, &feed, &patience).await?;
     let orders = feed.compress.map(|compress| (compress, Plan::new(feed.lines.as_ref())));

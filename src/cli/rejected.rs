@@ -49,6 +49,7 @@ pub async fn run(args: RejectedArgs) -> anyhow::Result<()> {
     let filter = RejectedFilter {
         source: args.source,
         location_id: args.location,
+        location_ids: None,
         reason: args.reason,
         state: State::Open,
     };

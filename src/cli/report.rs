@@ -7,7 +7,7 @@ use std::{io, time::Duration};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use tonic::{Request, transport::Endpoint};
+use tonic::Request;
 
 use self::rows::{ENDS, RESERVATIONS, Rows, SOURCES, STOCK};
 use crate::{
@@ -15,7 +15,10 @@ use crate::{
         GetReportRequest, GetReportResponse, ReportGrouping,
         report_service_client::ReportServiceClient,
     },
-    cli::show::{parse_time, table},
+    cli::{
+        client::{ClientConfig, Connection},
+        show::{parse_time, table},
+    },
     stock::time::{SECOND, Timestamp},
 };
 
@@ -29,9 +32,8 @@ const ANSWER_BYTES_MAX: usize = crate::api::MESSAGE_BYTES_MAX;
 /// Which figures, and how they are shown.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ReportArgs {
-    /// Address of the server
-    #[arg(long, env = "STOCKROOM_ADDR", default_value = "http://127.0.0.1:7777")]
-    addr: String,
+    #[command(flatten)]
+    client: ClientConfig,
     /// What was recorded at this time (RFC 3339) or later; default: a day before the end
     #[arg(long, value_parser = parse_time, value_name = "TIME")]
     from: Option<Timestamp>,
@@ -87,10 +89,12 @@ pub async fn run(args: ReportArgs) -> anyhow::Result<()> {
         grouping: ReportGrouping::from(args.by) as i32,
     });
     request.set_timeout(TIMEOUT);
-    let endpoint = Endpoint::from_shared(args.addr.clone()).context("cannot read --addr")?;
+    let (endpoint, credential) = (args.client.endpoint()?, args.client.credential()?);
     let channel = endpoint.connect().await;
-    let channel = channel.with_context(|| format!("cannot connect to {}", args.addr))?;
-    let mut client = ReportServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+    let channel = channel.with_context(|| format!("cannot connect to {}", args.client.addr))?;
+    let connection = Connection::new(channel, credential);
+    let mut client =
+        ReportServiceClient::new(connection).max_decoding_message_size(ANSWER_BYTES_MAX);
     let answer = client.get_report(request).await.context("the server gave no report")?;
     let rows = Rows::of(answer.get_ref());
     match args.format {

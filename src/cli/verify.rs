@@ -42,7 +42,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<bool> {
         None => compare_redis(&ledger, &args.databases).await?,
         Some(_) => Redis::NotCompared("the ledger differs"),
     };
-    let stated = args.databases.redis_url.is_some();
+    let stated = args.databases.redis_url()?.is_some();
     let ok = verified.difference.is_none() && redis.is_ok(stated);
     if args.json {
         println!("{}", as_json(&verified, &redis, ok));
@@ -64,10 +64,13 @@ async fn compare_redis(ledger: &Ledger, databases: &DatabaseConfig) -> anyhow::R
     let Some(url) = databases.running_redis()? else {
         return Ok(Redis::NotCompared("none is known"));
     };
-    let availability = Availability::new(&url, &databases.redis_prefix)?;
+    let availability = Availability::open(&databases.availability(url)?)?;
     match compare(ledger, &availability, PATIENCE).await {
         Ok(compared) => Ok(Redis::Compared(compared)),
-        Err(NotCompared::Redis(_)) => Ok(Redis::Away),
+        Err(NotCompared::Redis(fault)) => {
+            eprintln!("stockroom: {}", fault.chain());
+            Ok(Redis::Away)
+        }
         Err(NotCompared::Ledger(fault)) => Err(fault).context("cannot compare Redis"),
     }
 }

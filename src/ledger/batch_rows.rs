@@ -4,12 +4,13 @@ use uuid::Uuid;
 
 use crate::{
     ledger::{
+        chain::{Chain, Link, NO_HASH},
         head::{Head, Locked},
         sql_time::At,
     },
     stock::{
         book::{Request, RequestKey},
-        hash::Digest,
+        hash::{Digest, Hash},
         ids::{ChannelNo, ItemNo, LocationNo, Partition, Place, PositionKey},
         position::{Mark, Position},
         quota::Quota,
@@ -20,17 +21,31 @@ use crate::{
 
 /// A head, and what the database says of itself.
 #[derive(Debug, sqlx::Type)]
-#[sqlx(type_name = "head_row")]
+#[sqlx(type_name = "head_row_2")]
 pub(crate) struct HeadRow {
     epoch: i64,
     seq: i64,
     recorded_at: At,
     system_identifier: i64,
     timeline: i32,
+    chain_seq: i64,
+    chain_hash: Vec<u8>,
     now: At,
     live_system_identifier: i64,
     live_timeline: i32,
     replicated: bool,
+}
+
+/// A link of the chain.
+#[derive(Debug, sqlx::Type)]
+#[sqlx(type_name = "batch_row")]
+pub(crate) struct BatchRow {
+    first_seq: i64,
+    last_seq: i64,
+    epoch: i64,
+    previous: Vec<u8>,
+    hash: Vec<u8>,
+    digests: Option<Vec<u8>>,
 }
 
 /// A request.
@@ -103,12 +118,31 @@ impl HeadRow {
                 system_identifier: self.system_identifier,
                 timeline: self.timeline,
             },
+            chain: Chain { seq: self.chain_seq, hash: hash_of(&self.chain_hash) },
             now: self.now.0,
             live_system_identifier: self.live_system_identifier,
             live_timeline: self.live_timeline,
             replicated: self.replicated,
         }
     }
+}
+
+impl BatchRow {
+    pub(crate) fn of(link: &Link) -> BatchRow {
+        BatchRow {
+            first_seq: link.first,
+            last_seq: link.last,
+            epoch: link.epoch,
+            previous: link.previous.to_vec(),
+            hash: link.hash.to_vec(),
+            digests: link.digests.clone(),
+        }
+    }
+}
+
+/// A stored hash, whose length a constraint guards.
+pub(crate) fn hash_of(stored: &[u8]) -> Hash {
+    stored.try_into().unwrap_or(NO_HASH)
 }
 
 impl RequestRow {

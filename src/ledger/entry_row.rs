@@ -9,8 +9,8 @@ use sqlx::{
 
 use crate::{ledger::sql_time::At, stock::entry::Entry};
 
-/// An entry, without the partition that its whole batch is for.
-pub(crate) struct EntryRow<'e>(pub &'e Entry<'e>);
+/// An entry and its checksum, without the partition that its whole batch is for.
+pub(crate) struct EntryRow<'e>(pub &'e Entry<'e>, pub i64);
 
 impl Type<Postgres> for EntryRow<'_> {
     fn type_info() -> PgTypeInfo {
@@ -37,7 +37,7 @@ impl Encode<'_, Postgres> for EntryRow<'_> {
             .encode(At(entry.occurred_at))?
             .encode(At(entry.effective_at))?
             .encode(At(entry.recorded_at))?
-            .encode(entry.checksum())?
+            .encode(self.1)?
             .encode(entry.fingerprint)?
             .encode(entry.location.0)?
             .encode(entry.item.0)?

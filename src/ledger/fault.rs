@@ -58,12 +58,24 @@ pub(crate) enum Defect {
         /// The column.
         column: &'static str,
     },
+    /// The address of the database says something that is not known. Not shown: it may be the end of a
+    /// password with a question mark.
+    #[error("a parameter after its question mark is not known; sslmode and sslrootcert are")]
+    ParameterUnknown,
     /// The machine was given what it asked for and asked again.
     #[error("the machine keeps asking for more")]
     Endless,
     /// There are no partitions.
     #[error("the database was not prepared; run `stockroom migrate`")]
     Unprepared,
+    /// A migration took away what this program needs.
+    #[error(
+        "the database has migration {version}, which this program cannot work with; upgrade it"
+    )]
+    TooNew {
+        /// The migration.
+        version: i64,
+    },
     /// Nobody is at the other end of a connection.
     #[error("there was no answer in time")]
     Silence,
@@ -110,15 +122,20 @@ impl Fault {
 
     /// The whole chain, for a log.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut next = self.source();
-        while let Some(source) = next {
-            text.push_str(": ");
-            text.push_str(&source.to_string());
-            next = source.source();
-        }
-        text
+        chain(self)
     }
+}
+
+/// An error and why it came to be, for a log.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
 }
 
 impl Kind {

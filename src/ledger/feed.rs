@@ -3,6 +3,8 @@
 use crate::{
     ledger::{
         Ledger,
+        batch_rows::hash_of,
+        chain::Chain,
         fault::{Answered as _, Fault},
         head::{Head, Locked},
         sql_time::At,
@@ -86,7 +88,7 @@ impl Ledger {
         Ok(heads)
     }
 
-    async fn locked_heads(&self) -> Result<Vec<Locked>, Fault> {
+    pub(super) async fn locked_heads(&self) -> Result<Vec<Locked>, Fault> {
         simulated!(self.simulated => |database| database.heads());
         let rows = sqlx::query!(
             r#"select clock_timestamp() as "now!: At",
@@ -95,7 +97,7 @@ impl Ledger {
                    ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int
                        as "live_timeline!",
                    partition, epoch, seq, recorded_at as "recorded_at: At", system_identifier,
-                   timeline
+                   timeline, chain_seq, chain_hash
                from ledger_head order by partition"#,
         )
         .fetch_all(&mut *self.follower().await?)
@@ -110,6 +112,7 @@ impl Ledger {
                 system_identifier: row.system_identifier,
                 timeline: row.timeline,
             },
+            chain: Chain { seq: row.chain_seq, hash: hash_of(&row.chain_hash) },
             now: row.now.0,
             live_system_identifier: row.live_system_identifier,
             live_timeline: row.live_timeline,

@@ -1,10 +1,13 @@
 //! The head of a partition: the row whose lock makes one log of everything that is written to it.
 
-use crate::mutants::{Mutant, on};
-use crate::stock::{
-    hash::StableHash,
-    ids::{Partition, Seq},
-    time::Timestamp,
+use crate::{
+    ledger::chain::Chain,
+    mutants::{Mutant, on},
+    stock::{
+        hash::StableHash,
+        ids::{Partition, Seq},
+        time::Timestamp,
+    },
 };
 
 /// The head row of a partition.
@@ -29,6 +32,8 @@ pub struct Head {
 pub struct Locked {
     /// The head.
     pub head: Head,
+    /// Where its chain ends. It has a checksum of its own, which servers that keep no chain leave alone.
+    pub chain: Chain,
     /// The clock, read after the lock was granted.
     pub now: Timestamp,
     /// The database that answers.
@@ -41,7 +46,7 @@ pub struct Locked {
 
 impl Head {
     /// Over all columns: a head that was altered no longer fits it.
-    pub(crate) fn checksum(&self) -> i64 {
+    pub fn checksum(&self) -> i64 {
         let mut hash = StableHash::new("head");
         hash.number(i64::from(self.partition.0));
         hash.number(self.epoch);

@@ -124,10 +124,11 @@ async fn load_stock(
     book: &mut Book,
 ) -> Result<Locked, Fault> {
     let rows = sqlx::query!(
-        r#"select row(epoch, seq, recorded_at, system_identifier, timeline, clock_timestamp(),
+        r#"select row(epoch, seq, recorded_at, system_identifier, timeline, chain_seq, chain_hash,
+               clock_timestamp(),
                (select system_identifier from pg_control_system()),
                ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int,
-               current_setting('synchronous_standby_names') <> '')::head_row as "head?: HeadRow",
+               current_setting('synchronous_standby_names') <> '')::head_row_2 as "head?: HeadRow",
                null::request_row as "request?: RequestRow",
                null::position_row as "position?: PositionRow", null::quota_row as "quota?: QuotaRow"
            from ledger_head where partition = $1

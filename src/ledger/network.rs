@@ -1,5 +1,6 @@
 //! Master data as administrators see it: locations, channels and their policies, items.
 
+mod change;
 mod channel;
 mod close;
 mod item;
@@ -9,9 +10,9 @@ mod quota;
 mod status;
 mod stocked;
 
-use sqlx::{Postgres, Transaction};
-
+pub(super) use crate::ledger::network::{change::Change, location::LocationRow, policy::PolicyRow};
 pub use crate::ledger::network::{
+    change::NetworkChange,
     channel::Channel,
     close::{Closed, Left},
     item::{Item, PutItem},
@@ -20,22 +21,3 @@ pub use crate::ledger::network::{
     quota::{NamedQuota, PutQuotas, StoredQuota},
     status::Pending,
 };
-pub(super) use crate::ledger::network::{location::LocationRow, policy::PolicyRow};
-use crate::ledger::{Ledger, fault::Fault};
-
-impl Ledger {
-    /// Takes the next revision, whose row lock orders puts by commit.
-    pub(in crate::ledger) async fn begin_put(
-        &self,
-    ) -> Result<(Transaction<'static, Postgres>, i64), Fault> {
-        let begin = Fault::doing("begin to change the network");
-        let mut transaction = self.readers.begin().await.map_err(begin)?;
-        let revision = sqlx::query_scalar!(
-            "update network_revision set revision = revision + 1 returning revision"
-        )
-        .fetch_one(&mut *transaction)
-        .await
-        .map_err(Fault::doing("take a revision"))?;
-        Ok((transaction, revision))
-    }
-}

@@ -17,7 +17,7 @@ use crate::{
         book::{Book, Needs},
         entry::Entry,
         hash::Digest,
-        ids::{ItemNo, LocationNo, Partition, Place, PositionKey, Seq},
+        ids::{ChannelNo, ItemNo, LocationNo, Partition, Place, PositionKey, Seq},
         position::Position,
         time::Timestamp,
     },
@@ -43,6 +43,10 @@ pub struct FoundRequest {
 pub struct EntryFilter {
     /// Only this location.
     pub place: Option<Place>,
+    /// Only these locations; `None`: any.
+    pub places: Option<Vec<Place>>,
+    /// Only these channels, and what is of none; `None`: any.
+    pub channels: Option<Vec<ChannelNo>>,
     /// Only this item.
     pub item: Option<ItemNo>,
     /// Only this document.
@@ -219,6 +223,8 @@ async fn list_seqs(
     after: Seq,
     rows_max: i64,
 ) -> Result<Vec<Seq>, Fault> {
+    let locations = numbers(filter.places.as_deref(), |place| place.location.0);
+    let channels = numbers(filter.channels.as_deref(), |channel| channel.0);
     sqlx::query_scalar!(
         "select seq from ledger_entry
          where partition = $1 and seq > $2
@@ -227,6 +233,8 @@ async fn list_seqs(
              and ($5::text is null or document = $5)
              and ($6::timestamptz is null or effective_at >= $6)
              and ($7::timestamptz is null or effective_at < $7)
+             and ($9::int[] is null or location = any($9))
+             and ($10::int[] is null or channel is null or channel = any($10))
          order by seq limit $8",
         partition.0,
         after,
@@ -236,10 +244,17 @@ async fn list_seqs(
         filter.effective_from.map(At) as _,
         filter.effective_until.map(At) as _,
         rows_max,
+        locations as _,
+        channels as _,
     )
     .fetch_all(connection)
     .answered("list entries")
     .await
+}
+
+/// What a filter by many is asked with.
+pub(super) fn numbers<T>(all: Option<&[T]>, number: impl Fn(&T) -> i32) -> Option<Vec<i32>> {
+    all.map(|all| all.iter().map(number).collect())
 }
 
 async fn positions_at(

@@ -21,8 +21,6 @@ pub struct Whereabouts {
     pub sellable: i64,
     /// Whether somebody may have been promised some of it.
     pub promised: bool,
-    /// The version of the position.
-    pub seq: i64,
 }
 
 impl Ledger {
@@ -38,7 +36,7 @@ impl Ledger {
     ) -> Result<Vec<Whereabouts>, Fault> {
         let locations: Vec<_> = locations.iter().map(|location| location.0).collect();
         let rows = sqlx::query!(
-            "select location, sellable, staged, reserved, seq from position
+            "select location, sellable, staged, reserved from position
              where partition = $1 and location = any($2) and item = $3
                  and (sellable > 0 or reserved > 0 or staged > 0)
              order by location",
@@ -53,7 +51,6 @@ impl Ledger {
             place: Place { partition, location: LocationNo(row.location) },
             sellable: row.sellable,
             promised: row.reserved > 0 || row.staged > 0,
-            seq: row.seq,
         });
         Ok(whereabouts.collect())
     }

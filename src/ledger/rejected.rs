@@ -74,6 +74,8 @@ pub struct RejectedFilter {
     pub source: Option<String>,
     /// Only this location.
     pub location_id: Option<String>,
+    /// Only these locations; `None`: any, and lines whose location is not known.
+    pub location_ids: Option<Vec<String>>,
     /// Only this reason.
     pub reason: Option<String>,
     /// Only this state.
@@ -286,6 +288,7 @@ async fn list(
                and ($3::text is null or source = $3)
                and ($4::text is null or location_id = $4)
                and ($5::text is null or reason = $5)
+               and ($7::text[] is null or location_id = any($7))
            order by rejected_movement_id limit $6"#,
         after,
         filter.state as i16,
@@ -293,6 +296,7 @@ async fn list(
         filter.location_id.as_deref(),
         filter.reason.as_deref(),
         rows_max,
+        filter.location_ids.as_deref() as _,
     )
     .fetch_all(pool)
     .answered("list rejected movements")

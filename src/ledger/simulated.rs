@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use crate::{
     ledger::{
         Ledger, Options,
+        chain::Chained,
         directory::{KnownChannel, KnownItem, KnownLocation},
         epoch::heads_of_next_epoch,
         fault::Fault,
@@ -99,6 +100,7 @@ pub trait Transaction: fmt::Debug + Send {
         &'t mut self,
         head: &'t Head,
         before: Seq,
+        chained: &'t Chained,
         log: &'t Log<'t>,
         plan: &'t Plan<'t>,
     ) -> Answer<'t, u64>;

@@ -10,10 +10,12 @@ use crate::{
     ambient::random,
     ledger::{
         Ledger,
+        chain::Chained,
         directory::Directory,
         fault::{Defect, Fault, Kind},
         head::{Head, Locked, lock_statement},
         load::{load, open_at},
+        pools::{PoolName, acquire},
         write::write,
     },
     mutants::{Mutant, on},
@@ -23,6 +25,7 @@ use crate::{
         machine::{Log, Plan},
         time::Timestamp,
     },
+    telemetry,
 };
 
 /// A transaction that holds the heads of its partitions.
@@ -142,9 +145,11 @@ impl Batch {
                 head.seq += log.entries.len() as Seq;
                 head.recorded_at = now;
             }
+            let chained = locked.chain.extend(head.partition, head.epoch, before, &log.entries);
+            locked.chain = chained.chain;
             // Also where nothing but replays was answered: with a synchronous standby only a COMMIT
             // of our own waits for what they saw.
-            let moved = self.transaction.write(head, before, log, plan).await?;
+            let moved = self.transaction.write(head, before, &chained, log, plan).await?;
             if moved != 1 {
                 return Err(Fault::defect("write a head", Defect::HeadMoved(head.partition.0)));
             }
@@ -214,13 +219,18 @@ impl Session {
         &mut self,
         head: &Head,
         before: Seq,
+        chained: &Chained,
         log: &Log<'_>,
         plan: &Plan<'_>,
     ) -> Result<u64, Fault> {
         match self {
-            Session::Postgres(own) => write(&mut own.connection, head, before, log, plan).await,
+            Session::Postgres(own) => {
+                write(&mut own.connection, head, before, chained, log, plan).await
+            }
             #[cfg(feature = "simulation")]
-            Session::Simulated(simulated) => simulated.write(head, before, log, plan).await,
+            Session::Simulated(simulated) => {
+                simulated.write(head, before, chained, log, plan).await
+            }
         }
     }
 
@@ -255,10 +265,13 @@ struct OwnTransaction {
 
 impl OwnTransaction {
     async fn begin(pool: &PgPool, statements: String) -> Result<OwnTransaction, Fault> {
-        let connection = pool.acquire().await.map_err(Fault::doing("connect to begin a batch"))?;
+        let connection = acquire(pool, PoolName::Writers).await;
+        let connection = connection.map_err(Fault::doing("connect to begin a batch"))?;
         let mut begun = OwnTransaction { connection, ended: false };
+        let asked = Instant::now();
         let statements = sqlx::raw_sql(AssertSqlSafe(statements));
         statements.execute(&mut *begun.connection).await.map_err(Fault::doing("begin a batch"))?;
+        telemetry::locked_after(asked.elapsed());
         Ok(begun)
     }
 

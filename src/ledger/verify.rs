@@ -10,7 +10,7 @@ mod compare;
 mod fold;
 mod promise;
 mod quota;
-mod read;
+pub(super) mod read;
 
 use std::collections::HashMap;
 
@@ -20,6 +20,7 @@ use sqlx::{Connection as _, PgConnection};
 use crate::{
     ledger::{
         Ledger,
+        chain::Chain,
         fault::Fault,
         head::Head,
         rows,
@@ -72,7 +73,7 @@ const LEFT_FOR_LAST: i64 = 10_000;
 const ROUNDS_MAX: usize = 20;
 
 /// Why the verification ended before its end.
-enum Stop {
+pub(super) enum Stop {
     Fault(Fault),
     Differs(String),
 }
@@ -100,7 +101,7 @@ impl Ledger {
     }
 
     async fn verify_all(&self, folds: &mut Vec<Fold>, progress: &impl Fn(u64)) -> Result<(), Stop> {
-        let mut heads = heads(&mut *self.reader().await?).await?;
+        let mut heads = bare_heads(&mut *self.reader().await?).await?;
         folds.extend(heads.iter().map(|head| Fold::new(head.partition)));
         self.advance_all(folds, &heads, progress).await?;
         let mut across = across::join(folds)?;
@@ -110,7 +111,7 @@ impl Ledger {
         }
         for _ in 0..ROUNDS_MAX {
             let newer: i64 = heads.iter().map(|head| head.seq).sum();
-            heads = self::heads(&mut *self.reader().await?).await?;
+            heads = bare_heads(&mut *self.reader().await?).await?;
             let newer = heads.iter().map(|head| head.seq).sum::<i64>() - newer;
             let suspect: usize = suspects.iter().map(Suspects::len).sum();
             if newer + suspect as i64 <= LEFT_FOR_LAST {
@@ -174,7 +175,7 @@ impl Ledger {
             .begin_with("begin isolation level repeatable read read only")
             .await
             .map_err(Fault::doing("begin to compare"))?;
-        let heads = heads(&mut snapshot).await?;
+        let heads = bare_heads(&mut snapshot).await?;
         let sources = read::sources(&mut snapshot).await?.into_iter().collect();
         for (fold, head) in folds.iter_mut().zip(&heads) {
             while fold.seq < head.seq {
@@ -201,13 +202,18 @@ impl Ledger {
     }
 }
 
-/// The heads, each of which must fit its checksum, unless nothing ever touched it.
-async fn heads(connection: &mut PgConnection) -> Result<Vec<Head>, Stop> {
+async fn bare_heads(connection: &mut PgConnection) -> Result<Vec<Head>, Stop> {
+    let rows = heads(connection).await?;
+    Ok(rows.into_iter().map(|row| row.head).collect())
+}
+
+/// The heads, each of which must fit its checksums, unless nothing ever touched it.
+pub(super) async fn heads(connection: &mut PgConnection) -> Result<Vec<HeadRow>, Stop> {
     let rows = read::heads(connection).await?;
     if rows.is_empty() {
         return Err(Fault::unprepared().into());
     }
-    for HeadRow { head, checksum } in &rows {
+    for HeadRow { head, checksum, chain, chain_checksum } in &rows {
         let untouched = Head {
             partition: head.partition,
             epoch: 0,
@@ -220,13 +226,18 @@ async fn heads(connection: &mut PgConnection) -> Result<Vec<Head>, Stop> {
             let columns = [("checksum", Some(*checksum), Some(head.checksum()))];
             differs(|| head_name(head.partition), &columns)?;
         }
+        if (chain, chain_checksum) != (&Chain::default(), &0) {
+            let expected = chain.checksum(head.partition);
+            let columns = [("chain_checksum", Some(*chain_checksum), Some(expected))];
+            differs(|| head_name(head.partition), &columns)?;
+        }
     }
     let located = read::located_partitions(connection).await?;
     let dense = (0..).take(rows.len());
     let known = |partition| rows.iter().any(|row| row.head.partition.0 == partition);
     match dense.chain(located).find(|&partition| !known(partition)) {
         Some(lost) => Err(Stop::Differs(format!("{}: row is missing", head_name(Partition(lost))))),
-        None => Ok(rows.into_iter().map(|row| row.head).collect()),
+        None => Ok(rows),
     }
 }
 
@@ -303,7 +314,10 @@ fn head_fits(fold: &Fold, head: &Head) -> Result<(), Stop> {
 }
 
 /// No table has rows in a partition that has no head.
-async fn nothing_outside(connection: &mut PgConnection, heads: &[Head]) -> Result<(), Stop> {
+pub(super) async fn nothing_outside(
+    connection: &mut PgConnection,
+    heads: &[Head],
+) -> Result<(), Stop> {
     let mut above = i16::MIN;
     loop {
         let next = read::next_partitions(connection, above).await?;

@@ -8,6 +8,7 @@ use crate::{
     ledger::{
         Ledger,
         fault::{Answered as _, Fault},
+        network::Change,
         outbox::{begin_cursor, drop_cursor},
         sql_time::At,
     },
@@ -129,7 +130,13 @@ impl Ledger {
     /// The database is away.
     pub async fn put_webhook(&self, put: &PutWebhook) -> Result<Put, Fault> {
         let partitions = self.partitions().await?.to_vec();
-        let (mut transaction, revision) = self.begin_put().await?;
+        let change = Change {
+            what: "webhook",
+            subject: &put.webhook_id,
+            actor: put.actor.as_deref(),
+            ..Change::default()
+        };
+        let (mut transaction, revision) = self.begin_put(change).await?;
         // The lock on the revision keeps every other put away until the end.
         let known = named(&mut transaction, &put.webhook_id).await?.is_some();
         if !known && number(&mut transaction).await? >= WEBHOOKS_MAX {
@@ -158,7 +165,8 @@ impl Ledger {
     /// The database is away.
     pub async fn delete_webhook(&self, webhook_id: &str) -> Result<bool, Fault> {
         let partitions = self.partitions().await?.to_vec();
-        let (mut transaction, _) = self.begin_put().await?;
+        let change = Change { what: "webhook_deleted", subject: webhook_id, ..Change::default() };
+        let (mut transaction, _) = self.begin_put(change).await?;
         let Some(webhook) = named(&mut transaction, webhook_id).await? else {
             transaction.rollback().await.map_err(Fault::doing("leave the webhooks as they are"))?;
             return Ok(false);
@@ -182,16 +190,26 @@ impl Ledger {
         named(&mut *self.reader().await?, webhook_id).await
     }
 
-    /// Webhooks with an id above `after`, by id.
+    /// Webhooks with an id above `after`, by id; those whose id begins with a prefix, or all.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn webhooks(&self, after: &str, rows_max: i64) -> Result<Vec<Webhook>, Fault> {
-        let rows =
-            select_webhooks!("where webhook_id > $1 order by webhook_id limit $2", after, rows_max)
-                .fetch_all(&mut *self.courier().await?)
-                .answered("list webhooks")
-                .await?;
+    pub async fn webhooks(
+        &self,
+        prefix: Option<&str>,
+        after: &str,
+        rows_max: i64,
+    ) -> Result<Vec<Webhook>, Fault> {
+        let rows = select_webhooks!(
+            "where webhook_id > $1 and ($3::text is null or starts_with(webhook_id, $3))
+             order by webhook_id limit $2",
+            after,
+            rows_max,
+            prefix
+        )
+        .fetch_all(&mut *self.courier().await?)
+        .answered("list webhooks")
+        .await?;
         Ok(rows.into_iter().map(Row::webhook).collect())
     }
 
@@ -215,7 +233,13 @@ impl Ledger {
     /// # Errors
     /// The database is away.
     pub async fn disable_webhook(&self, webhook: &Webhook, reason: &str) -> Result<(), Fault> {
-        let (mut transaction, revision) = self.begin_put().await?;
+        let change = Change {
+            what: "webhook_disabled",
+            subject: &webhook.webhook_id,
+            actor: Some("stockroom"),
+            detail: reason,
+        };
+        let (mut transaction, revision) = self.begin_put(change).await?;
         sqlx::query!(
             "update webhook set enabled = false, disabled_reason = $3, changed_at = now(),
                  changed_by = null, revision = $4

@@ -4,7 +4,8 @@ use sqlx::PgConnection;
 
 use crate::{
     ledger::{
-        batch_rows::{LineRow, PositionRow, QuotaRow, RequestRow},
+        batch_rows::{BatchRow, LineRow, PositionRow, QuotaRow, RequestRow},
+        chain::{Chain, Chained},
         entry_row::EntryRow,
         fault::Fault,
         head::Head,
@@ -24,6 +25,7 @@ pub(crate) async fn write(
     connection: &mut PgConnection,
     head: &Head,
     before: Seq,
+    chained: &Chained,
     log: &Log<'_>,
     plan: &Plan<'_>,
 ) -> Result<u64, Fault> {
@@ -45,7 +47,13 @@ pub(crate) async fn write(
     change(connection, partition, &changed, plan).await?;
     let positions = plan.positions.iter().filter(|(key, _)| key.place.partition == partition);
     let added = Added {
-        entries: log.entries.iter().map(EntryRow).collect(),
+        entries: log
+            .entries
+            .iter()
+            .zip(&chained.checksums)
+            .map(|(entry, checksum)| EntryRow(entry, *checksum))
+            .collect(),
+        links: chained.links.iter().map(BatchRow::of).collect(),
         requests: new.into_iter().map(RequestRow::of).collect(),
         // A position that the machine only looked at has not moved.
         positions: positions
@@ -55,12 +63,13 @@ pub(crate) async fn write(
         lines: LineRow::all(&made),
         reservations: made.into_iter().map(ReservationRow).collect(),
     };
-    add(connection, head, before, added).await
+    add(connection, head, before, &chained.chain, added).await
 }
 
 /// What a batch adds to a partition, and the positions as it left them.
 struct Added<'p> {
     entries: Vec<EntryRow<'p>>,
+    links: Vec<BatchRow>,
     requests: Vec<RequestRow>,
     positions: Vec<PositionRow>,
     reservations: Vec<ReservationRow<'p>>,
@@ -72,6 +81,7 @@ async fn add(
     connection: &mut PgConnection,
     head: &Head,
     before: Seq,
+    chain: &Chain,
     added: Added<'_>,
 ) -> Result<u64, Fault> {
     let done = sqlx::query!(
@@ -108,8 +118,14 @@ async fn add(
              insert into reservation_line (
                  partition, no, line, item, quantity, picked, collected, shelved)
              select $1, line.* from unnest($10::reservation_line_row[]) as line
+         ), batches as (
+             insert into ledger_batch (
+                 partition, first_seq, last_seq, epoch, previous, hash, digests)
+             select $1, batch.* from unnest($11::batch_row[]) as batch
          )
-         update ledger_head set seq = $3, recorded_at = $4, checksum = $5
+         update ledger_head set
+             seq = $3, recorded_at = $4, checksum = $5, chain_seq = $12, chain_hash = $13,
+             chain_checksum = $14
          where partition = $1 and seq = $2",
         head.partition.0,
         before,
@@ -121,6 +137,10 @@ async fn add(
         added.positions as _,
         added.reservations as _,
         added.lines as _,
+        added.links as _,
+        chain.seq,
+        &chain.hash,
+        chain.checksum(head.partition),
     )
     .execute(connection)
     .await

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use crate::{
+    access::Reach,
     ambient,
     ledger::{directory::KnownLocation, fault::Fault},
     reads::{Question, Reads},
@@ -28,6 +29,8 @@ const AGE_US_MAX: i64 = 5 * SECOND;
 pub struct Search<'s> {
     /// From where.
     pub from: Spot,
+    /// Only where the caller may look.
+    pub reach: &'s Reach,
     /// Not there.
     pub except: Option<Place>,
     /// No farther away, in metres.
@@ -102,7 +105,7 @@ impl Reads {
         Ok(found)
     }
 
-    /// Locations that have all of what another one cannot give, nearest to it first: none, if that is
+    /// Locations within a reach that have all of what another one cannot give, nearest to it first: none, if that is
     /// nothing or nobody knows where it is.
     ///
     /// # Errors
@@ -111,7 +114,7 @@ impl Reads {
         &self,
         place: Place,
         lines: &[(ItemNo, i64)],
-        policy: &Policy,
+        (policy, reach): (&Policy, &Reach),
         found_max: usize,
     ) -> Result<Vec<Nearby>, Fault> {
         if lines.is_empty() {
@@ -126,7 +129,7 @@ impl Reads {
         let lines: Vec<_> = lines.iter().map(|&(item, quantity)| (Some(item), quantity)).collect();
         let (except, radius_m) = (Some(place), f64::INFINITY);
         let search =
-            Search { from, except, radius_m, lines: &lines, policy, whole: true, found_max };
+            Search { from, reach, except, radius_m, lines: &lines, policy, whole: true, found_max };
         Ok(self.among_known(search).await?.nearby)
     }
 
@@ -135,6 +138,7 @@ impl Reads {
         let (known, now) = (self.ledger.directory().known(), ambient::now());
         let locations = known.locations().filter(|location| {
             location.pickup_enabled
+                && search.reach.includes(&location.location_id)
                 && Some(location.place) != search.except
                 && search.policy.is_eligible(location.place.location)
                 && location.live.check_accepts(now).is_ok()

@@ -195,17 +195,17 @@ impl Movement {
     /// The reservation that it consumes, if that is one of its own place.
     pub fn reservation(&self) -> Option<ReservationId> {
         let id: ReservationId = self.draft.reservation_id.parse().ok()?;
-        (self.sells() && id.place == self.place).then_some(id)
+        (self.consumes() && id.place == self.place).then_some(id)
     }
 
     /// The hold that it consumes, if that is one of its own place.
     pub fn hold(&self) -> Option<HoldId> {
         let id: HoldId = self.draft.hold_id.parse().ok()?;
-        (self.sells() && id.place == self.place).then_some(id)
+        (self.consumes() && id.place == self.place).then_some(id)
     }
 
-    fn sells(&self) -> bool {
-        matches!(self.kind, Kind::Sale | Kind::ShipOut)
+    fn consumes(&self) -> bool {
+        matches!(self.kind, Kind::Sale | Kind::ShipOut) && !self.promise_unseen
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::stock::{
-    hash::StableHash,
+    hash::{Hash, StableHash},
     ids::{ChannelNo, EntryRef, ItemNo, LocationNo, Partition, Place, PositionKey, Seq, SourceNo},
     kind::{Kind, StockState},
     reservation::State,
@@ -149,8 +149,14 @@ impl Entry<'_> {
         self.quantity * (i64::from(enters) - i64::from(leaves))
     }
 
-    /// Over all columns but the checksum itself: an entry that was altered no longer fits it.
+    /// The first 8 bytes of its digest: an entry that was altered no longer fits it.
     pub fn checksum(&self) -> i64 {
+        checksum_of(&self.digest())
+    }
+
+    /// Over all columns but the checksum itself, each in a place or with a length of its own, so that no
+    /// two entries are encoded alike.
+    pub fn digest(&self) -> Hash {
         let mut hash = StableHash::new("entry");
         let (from, to) = self.states.map_or((0, 0), |(from, to)| (from as i64, to as i64));
         let numbers = [
@@ -196,6 +202,11 @@ impl Entry<'_> {
         if let Some(state) = self.reservation_state {
             hash.number(state as i64);
         }
-        hash.finish_i64()
+        hash.finish()
     }
+}
+
+/// The checksum of an entry with this digest.
+pub fn checksum_of(digest: &Hash) -> i64 {
+    digest.iter().take(8).fold(0, |sum, &byte| (sum << 8) | i64::from(byte))
 }

@@ -58,6 +58,9 @@ pub fn partition_of(location_id: &str, partitions: u16) -> i16 {
     i16::try_from(place).unwrap_or(0)
 }
 
+/// SHA-256 in full.
+pub type Hash = [u8; 32];
+
 /// Collects fields into a buffer and hashes it once.
 #[derive(Debug)]
 pub struct StableHash {
@@ -99,9 +102,13 @@ impl StableHash {
         (self.finish_u128() >> 64) as i64
     }
 
+    /// All of it.
+    pub fn finish(self) -> Hash {
+        Sha256::digest(&self.buffer).into()
+    }
+
     /// The first 16 bytes.
     pub fn finish_u128(self) -> u128 {
-        let full = Sha256::digest(&self.buffer);
-        full.iter().take(16).fold(0, |sum, &byte| (sum << 8) | u128::from(byte))
+        self.finish().iter().take(16).fold(0, |sum, &byte| (sum << 8) | u128::from(byte))
     }
 }

@@ -170,7 +170,8 @@ impl Kind {
         Some((pick(from, sources)?, pick(to, targets)?))
     }
 
-    pub(super) fn of_draft(number: i32) -> Option<Kind> {
+    /// The kind with this number, if clients may send it.
+    pub fn of_draft(number: i32) -> Option<Kind> {
         Kind::of(number).filter(|kind| kind.is_movement())
     }
 }

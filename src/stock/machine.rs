@@ -10,6 +10,7 @@ mod fulfil;
 mod grant;
 mod judge;
 mod post;
+mod posting;
 mod slot;
 mod step;
 

@@ -43,6 +43,9 @@ pub struct Movement {
     /// Whether the reservation layer is sure that it never had the hold that this names, or has
     /// finished it.
     pub hold_unknown: bool,
+    /// Whether the hold or reservation that this names does not exist for its sender: then it is as if
+    /// there were none.
+    pub promise_unseen: bool,
 }
 
 /// Where to look for what a movement refers to.

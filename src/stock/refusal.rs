@@ -1,11 +1,9 @@
 //! Every reason for a no, in order of precedence.
 
-use crate::stock::{
-    channel_policy::{Band, Policy, Shown},
-    ids::Seq,
-    step::Wanted,
-    time::Timestamp,
-};
+mod short;
+
+pub use self::short::Short;
+use crate::stock::time::Timestamp;
 
 /// The kind of a refusal: the canonical gRPC status codes, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +15,8 @@ pub enum Class {
     NotFound = 5,
     /// The key belongs to another request.
     AlreadyExists = 6,
+    /// Whoever sends it may not.
+    PermissionDenied = 7,
     /// The state forbids it.
     FailedPrecondition = 9,
     /// Another line forbids it.
@@ -68,6 +68,18 @@ pub enum Refusal {
     /// The receiving location of a transfer is missing, the same, or does not belong to the kind.
     #[error("to_location_id must name another location, for a shipped transfer only")]
     ToLocationInvalid,
+    /// The sender may not report this kind.
+    #[error("the credential has no scope {scope}")]
+    ScopeMissing {
+        /// The scope that the kind needs.
+        scope: &'static str,
+    },
+    /// The sender stands at another location.
+    #[error("the terminal does not stand at {location_id:?}")]
+    LocationForbidden {
+        /// The location, which the sender may see.
+        location_id: String,
+    },
     /// The location does not exist.
     #[error("location {location_id:?} is unknown; put it first")]
     LocationUnknown {
@@ -195,6 +207,14 @@ pub enum Refusal {
         /// The most.
         units_max: i64,
     },
+    /// More would be held at once than may be.
+    #[error("at most {units_max} units may be held at once, for one {of}")]
+    HoldsExceeded {
+        /// What is capped: item, customer or channel.
+        of: &'static str,
+        /// The most.
+        units_max: i64,
+    },
     /// There is not enough to promise.
     #[error("{} of {} is available, not {}", first(short).1, first(short).0, first(short).2)]
     InsufficientStock {
@@ -223,29 +243,6 @@ pub enum Refusal {
     },
 }
 
-/// A line that cannot be promised.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Short {
-    /// The item.
-    pub sku: String,
-    /// What was asked for.
-    pub wanted: i64,
-    /// What may be promised, as far as the channel is told: see [`Shown`].
-    pub available: i64,
-    /// The band, where that is all that the channel is told.
-    pub band: Option<Band>,
-    /// The entry that this rests on.
-    pub version: Seq,
-}
-
-impl Short {
-    /// A line of which so much is available under a policy.
-    pub fn new(line: &Wanted, available: i64, version: Seq, policy: &Policy) -> Short {
-        let Shown { available, band } = policy.shown(available);
-        Short { sku: line.sku.clone(), wanted: line.quantity, available, band, version }
-    }
-}
-
 impl Refusal {
     /// Its canonical code.
     pub fn class(&self) -> Class {
@@ -255,6 +252,9 @@ impl Refusal {
             | Refusal::ReservationUnknown { .. }
             | Refusal::HoldUnknown { .. } => Class::NotFound,
             Refusal::KeyReused { .. } => Class::AlreadyExists,
+            Refusal::ScopeMissing { .. } | Refusal::LocationForbidden { .. } => {
+                Class::PermissionDenied
+            }
             Refusal::NotAStockItem
             | Refusal::ItemRecalled { .. }
             | Refusal::OriginalMismatch { .. }
@@ -274,6 +274,7 @@ impl Refusal {
             | Refusal::LocationNotAccepting { .. }
             | Refusal::TtlExceeded { .. }
             | Refusal::UnitsPerOrderExceeded { .. }
+            | Refusal::HoldsExceeded { .. }
             | Refusal::SnapshotTooLarge
             | Refusal::SnapshotDropsTooMuch { .. }
             | Refusal::InsufficientStock { .. } => Class::FailedPrecondition,
@@ -296,6 +297,8 @@ impl Refusal {
             Refusal::ReasonRequired => "REASON_REQUIRED",
             Refusal::OriginalRequired => "ORIGINAL_REQUIRED",
             Refusal::ToLocationInvalid => "TO_LOCATION_INVALID",
+            Refusal::ScopeMissing { .. } => "SCOPE_MISSING",
+            Refusal::LocationForbidden { .. } => "LOCATION_FORBIDDEN",
             Refusal::LocationUnknown { .. } => "LOCATION_UNKNOWN",
             Refusal::ChannelUnknown { .. } => "CHANNEL_UNKNOWN",
             Refusal::KeyReused { .. } => "KEY_REUSED",
@@ -322,6 +325,7 @@ impl Refusal {
             Refusal::LocationNotAccepting { .. } => "LOCATION_NOT_ACCEPTING",
             Refusal::TtlExceeded { .. } => "TTL_EXCEEDED",
             Refusal::UnitsPerOrderExceeded { .. } => "UNITS_PER_ORDER_EXCEEDED",
+            Refusal::HoldsExceeded { .. } => "HOLDS_EXCEEDED",
             Refusal::InsufficientStock { .. } => "INSUFFICIENT_STOCK",
             Refusal::SnapshotTooLarge => "SNAPSHOT_TOO_LARGE",
             Refusal::SnapshotDropsTooMuch { .. } => "SNAPSHOT_DROPS_TOO_MUCH",
@@ -338,7 +342,11 @@ impl Refusal {
             | Refusal::KeyReused { field }
             | Refusal::OriginalMismatch { field } => vec![("field", (*field).to_owned())],
             Refusal::QuantityOutOfRange { quantity } => vec![("quantity", quantity.to_string())],
-            Refusal::LocationUnknown { location_id } => vec![("location_id", location_id.clone())],
+            Refusal::ScopeMissing { scope } => vec![("scope", (*scope).to_owned())],
+            Refusal::LocationForbidden { location_id }
+            | Refusal::LocationUnknown { location_id } => {
+                vec![("location_id", location_id.clone())]
+            }
             Refusal::ChannelUnknown { channel_id } => vec![("channel_id", channel_id.clone())],
             Refusal::OccurredAtOutOfRange { occurred_at } => {
                 vec![("occurred_at_us", occurred_at.0.to_string())]
@@ -362,6 +370,9 @@ impl Refusal {
             Refusal::TtlExceeded { ttl_max_ms } => vec![("ttl_max_ms", ttl_max_ms.to_string())],
             Refusal::UnitsPerOrderExceeded { sku, units_max } => {
                 vec![("sku", sku.clone()), ("units_max", units_max.to_string())]
+            }
+            Refusal::HoldsExceeded { of, units_max } => {
+                vec![("of", (*of).to_owned()), ("units_max", units_max.to_string())]
             }
             Refusal::SnapshotDropsTooMuch { to_zero, with_stock } => {
                 vec![("to_zero", to_zero.to_string()), ("with_stock", with_stock.to_string())]

@@ -23,7 +23,7 @@ use crate::{
         reservation::{CancelledBy, State},
     },
     telemetry,
-    writer::{Writer, request::Denial, settle::Effect},
+    writer::{Writer, request::Denial, settle::Effect, sources::Sources},
 };
 
 /// How often what was counted is told.
@@ -42,6 +42,13 @@ pub(super) struct Counted(Arc<Mutex<Sums>>);
 struct Sums {
     refused: FxHashMap<(Option<ChannelNo>, LocationNo), Sum>,
     steps: FxHashMap<(Option<ChannelNo>, Step), u64>,
+}
+
+/// What a request was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Hold,
+    Reservation,
 }
 
 /// What is counted of reservations in the metrics.
@@ -65,9 +72,20 @@ pub struct Counting {
 }
 
 impl Counted {
-    /// Counts a request that was denied, if it was for lack of stock.
-    pub(super) fn denied(&self, channel: Option<ChannelNo>, location: LocationNo, denial: &Denial) {
-        let Denial::Refused(Refusal::InsufficientStock { short }) = denial else { return };
+    /// Counts a request that was denied: by which rule, and where it was for lack of stock.
+    pub(super) fn denied(
+        &self,
+        asked: Asked,
+        channel: Option<ChannelNo>,
+        location: LocationNo,
+        denial: &Denial,
+    ) {
+        let Denial::Refused(refusal) = denial else { return };
+        match asked {
+            Asked::Hold => telemetry::hold_refused(refusal.reason()),
+            Asked::Reservation => telemetry::reservation_refused(refusal.reason()),
+        }
+        let Refusal::InsufficientStock { short } = refusal else { return };
         let mut sums = lock(&self.0);
         let full = sums.refused.len() >= PAIRS_MAX;
         if full && !sums.refused.contains_key(&(channel, location)) {
@@ -148,6 +166,9 @@ impl Steps {
                 if let Some(after) = after.filter(|_| becomes_ready) {
                     telemetry::ready_after(entry.recorded_at.0 - after.created_at.0);
                 }
+                if let Some(before) = before.filter(|_| was_ready && said == Said::Collected) {
+                    telemetry::collected_after(entry.recorded_at.0 - before.changed_at.0);
+                }
                 if let Some(step) = name_of(said, was_ready) {
                     steps.push((entry.channel, Step::Took(step), 1));
                 }
@@ -189,7 +210,8 @@ impl Counting {
     /// Begins to tell what a writer counts.
     pub fn start(writer: &Writer) -> Counting {
         let (counted, ledger) = (writer.counted.clone(), writer.stores.ledger.clone());
-        let teller = tokio::spawn(tell_for_ever(counted.clone(), ledger.clone()));
+        let sources = writer.sources.clone();
+        let teller = tokio::spawn(tell_for_ever(counted.clone(), ledger.clone(), sources));
         Counting { counted, ledger, teller }
     }
 
@@ -208,11 +230,12 @@ impl Drop for Counting {
     }
 }
 
-async fn tell_for_ever(counted: Counted, ledger: Ledger) {
+async fn tell_for_ever(counted: Counted, ledger: Ledger, sources: Sources) {
     let mut ticks = tokio::time::interval(TELL_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        sources.tell();
         if let Err(fault) = counted.tell(&ledger).await {
             tracing::warn!(fault = fault.chain(), "refusals were not added up");
         }

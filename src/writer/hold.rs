@@ -1,10 +1,13 @@
 //! Holds: taken in Redis, and in the ledger where Redis cannot say anything.
 
 mod asked;
+mod caps;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
+
+pub use self::caps::HoldCaps;
 
 use crate::{
     availability::{
@@ -28,6 +31,7 @@ use crate::{
     writer::{
         Failure, Writer,
         admit::CONTENDED_PAUSE,
+        counted,
         hold::asked::Asked,
         patience::LATE_PAUSE,
         request::{Ask, Denial, NewPromise, Stepped, fingerprint_of_hold, leave_out_unheard},
@@ -73,7 +77,9 @@ impl Writer {
         let unheard = leave_out_unheard(asked.per_line, &mut asked.lines, policy);
         let held = self.hold_asked(&ask, asked).await;
         let held = held.map_err(|denial| denial.also_short_of(unheard));
-        held.inspect_err(|denial| self.counted.denied(channel, place.location, denial))
+        held.inspect_err(|denial| {
+            self.counted.denied(counted::Asked::Hold, channel, place.location, denial)
+        })
     }
 
     async fn hold_asked(&self, ask: &Ask, asked: Asked) -> Result<Held, Denial> {
@@ -116,7 +122,7 @@ impl Writer {
         id: HoldId,
         promise: NewPromise,
     ) -> Result<Held, Denial> {
-        self.check_hold(id)?;
+        self.check_hold(&ask.caller, id)?;
         let names = self.names();
         let channel = self.channel(&ask.channel_id).await?;
         let lines = self.wanted(&promise.lines).await?;
@@ -133,7 +139,9 @@ impl Writer {
             names,
         };
         let replaced = self.replace_asked(&ask, asked).await;
-        replaced.inspect_err(|denial| self.counted.denied(channel, id.place.location, denial))
+        replaced.inspect_err(|denial| {
+            self.counted.denied(counted::Asked::Hold, channel, id.place.location, denial)
+        })
     }
 
     async fn replace_asked(&self, ask: &Ask, asked: Asked) -> Result<Held, Denial> {
@@ -171,7 +179,7 @@ impl Writer {
     /// # Errors
     /// As [`Writer::hold`].
     pub async fn extend_hold(&self, ask: Ask, id: HoldId, ttl: Micros) -> Result<Held, Denial> {
-        self.check_hold(id)?;
+        self.check_hold(&ask.caller, id)?;
         let mut hash = StableHash::new("extend_hold");
         hash.text(&id.to_string());
         hash.number(ttl);
@@ -195,7 +203,7 @@ impl Writer {
     /// # Errors
     /// As [`Writer::hold`].
     pub async fn release_hold(&self, ask: Ask, id: HoldId) -> Result<(), Denial> {
-        self.check_hold(id)?;
+        self.check_hold(&ask.caller, id)?;
         match self.stores.availability.release(id).await {
             Ok(Released::Now | Released::Already(_)) => return Ok(()),
             Ok(Released::InUse) => return Err(Refusal::HoldInUse.into()),
@@ -209,7 +217,6 @@ impl Writer {
 
     /// What a hold promises, or promised, as far as anybody knows; empty: nobody does.
     pub(super) async fn lines_of(&self, id: HoldId) -> Result<Vec<step::Wanted>, Denial> {
-        self.check_hold(id)?;
         let lines: Vec<_> = match self.stores.availability.get(id).await {
             Ok(KnownHold::Here(hold, _)) => {
                 hold.lines.iter().map(|line| (line.item, line.quantity)).collect()
@@ -271,6 +278,7 @@ impl Writer {
             per_line: asked.per_line,
             ttl_ms: millis(asked.ttl.unwrap_or(asked.terms.policy.hold_ttl_default)),
             trust: asked.trust(),
+            caps: self.hold_caps.of(asked.channel, &asked.customer_ref),
         };
         let answer = self.stores.availability.hold(request).await.ok()?;
         // What nobody asked for cannot have been granted: then nothing of the answer is worth anything.
@@ -286,6 +294,7 @@ impl Writer {
             per_line: false,
             ttl_ms: asked.ttl.map(millis),
             trust: asked.trust(),
+            caps: self.hold_caps.of_change(),
         };
         self.stores.availability.replace(request).await
     }
@@ -332,10 +341,11 @@ impl Writer {
         Held::of(id, taken)
     }
 
-    /// A hold of a partition that there is not was never given.
-    fn check_hold(&self, id: HoldId) -> Result<(), Refusal> {
+    /// A hold of a partition that there is not was never given, and those of others do not exist.
+    pub(super) fn check_hold(&self, caller: &str, id: HoldId) -> Result<(), Refusal> {
         let unknown = || Refusal::HoldUnknown { hold_id: id.to_string() };
-        self.lanes.contains_key(&id.place.partition).then_some(()).ok_or_else(unknown)
+        let there = self.lanes.contains_key(&id.place.partition) && id.is_of(caller);
+        there.then_some(()).ok_or_else(unknown)
     }
 
     /// Whether Redis may soon say more: without it the ledger would not see who holds something.

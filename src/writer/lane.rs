@@ -12,7 +12,10 @@ use tokio::{
 use crate::{
     ledger::head::Head,
     stock::{ids::Partition, machine::Outcome, movement::Command, refusal::Refusal},
-    telemetry,
+    telemetry::{
+        self,
+        traces::{self, Traced},
+    },
     writer::{
         Failure,
         admit::{self, Admitted, CONTENDED_PAUSE, Judgement, admit},
@@ -33,7 +36,7 @@ const BATCH_TIME_MIN: Duration = Duration::from_millis(100);
 /// The way into a lane.
 #[derive(Clone, Debug)]
 pub(super) struct Lane {
-    queue: mpsc::Sender<Job>,
+    queue: mpsc::Sender<Queued>,
     pace: Arc<Pace>,
 }
 
@@ -45,6 +48,15 @@ pub(super) struct Job {
     pub names: i64,
     pub deadline: Instant,
     pub reply: oneshot::Sender<Result<Decided, Failure>>,
+}
+
+/// A job in the queue.
+#[derive(Debug)]
+struct Queued {
+    job: Job,
+    since: Instant,
+    /// The call that it is for, where that is traced.
+    call: Option<Traced>,
 }
 
 /// What a batch made of the commands of a job.
@@ -65,7 +77,9 @@ struct Serving {
     stores: Stores,
     pace: Arc<Pace>,
     partition: Partition,
-    jobs: mpsc::Receiver<Job>,
+    jobs: mpsc::Receiver<Queued>,
+    /// Calls of the batch that is gathered, as far as they are traced.
+    calls: Vec<Traced>,
     /// Jobs that only batches under way stand against: they are asked about again.
     contended: Vec<Job>,
     /// What is told of batches that nobody waits for.
@@ -83,7 +97,9 @@ impl Lane {
         let (contended, settling, unsettled) = (Vec::new(), None, None);
         let pace = Arc::new(Pace::default());
         let lane = Lane { queue, pace: Arc::clone(&pace) };
-        let serving = Serving { stores, pace, partition, jobs, contended, settling, unsettled };
+        let calls = Vec::new();
+        let serving =
+            Serving { stores, pace, partition, jobs, calls, contended, settling, unsettled };
         tokio::spawn(serving.run());
         lane
     }
@@ -101,7 +117,7 @@ impl Lane {
         let stopped = Failure::Unavailable { outcome_unknown: false };
         let room = room.map_err(|_| Failure::Overloaded)?.map_err(|_| stopped)?;
         self.pace.enter(job.rows());
-        room.send(job);
+        room.send(Queued { job, since: Instant::now(), call: traces::current() });
         Ok(())
     }
 
@@ -125,6 +141,7 @@ impl Serving {
     }
 
     async fn decide(&mut self, mut batch: Vec<Job>) {
+        let calls = std::mem::take(&mut self.calls);
         drop_late(&mut batch);
         let begin = Instant::now();
         let admitted = self.admit(&mut batch).await;
@@ -134,7 +151,11 @@ impl Serving {
         let rows = rows_of(&batch);
         let effects = match batch.is_empty() {
             true => Vec::new(),
-            false => run(&self.stores, &[self.partition], batch).await,
+            false => {
+                let partitions = [self.partition];
+                let batch = run(&self.stores, &partitions, batch);
+                traces::of_batch(calls, self.partition.0, rows, batch).await
+            }
         };
         self.pace.observe(rows, begin.elapsed());
         let effect = effects.into_iter().find(|effect| effect.partition == self.partition);
@@ -159,17 +180,26 @@ impl Serving {
                     self.jobs.recv().await?
                 }
             };
-            batch.push(first);
+            batch.push(self.take(first, Instant::now()));
         } else if let Ok(first) = tokio::time::timeout(CONTENDED_PAUSE, self.jobs.recv()).await {
-            batch.push(first?);
+            batch.push(self.take(first?, Instant::now()));
         }
-        let mut rows = rows_of(&batch);
+        let (mut rows, now) = (rows_of(&batch), Instant::now());
         while rows < BATCH_ROWS_MAX {
-            let Ok(job) = self.jobs.try_recv() else { break };
+            let Ok(queued) = self.jobs.try_recv() else { break };
+            let job = self.take(queued, now);
             rows += job.rows();
             batch.push(job);
         }
         Some(batch)
+    }
+
+    /// Takes a job off the queue.
+    fn take(&mut self, queued: Queued, now: Instant) -> Job {
+        let Queued { job, since, call } = queued;
+        telemetry::waited_in_lane(now.saturating_duration_since(since));
+        self.calls.extend(call);
+        job
     }
 
     /// Takes out of a batch what Redis says cannot be granted, which is answered, or not yet, which
@@ -304,6 +334,7 @@ pub(super) async fn run(stores: &Stores, partitions: &[Partition], jobs: Vec<Job
     let mut settled = done.map(|done| {
         effects = done.effects;
         effects.iter().for_each(|effect| stores.wrote(effect.epoch()));
+        telemetry::entries_written(effects.iter().map(Effect::entries).sum());
         stores.counted.did(&effects);
         (done.answers.into_iter(), done.heads, done.replicated)
     });

@@ -4,6 +4,7 @@
 use tokio::time::Instant;
 
 use crate::{
+    ambient,
     availability::explain::HeldUnits,
     ledger::{fault::Fault, head::Head, network::Item, recall::Whereabouts},
     stock::{
@@ -14,7 +15,7 @@ use crate::{
         recall::RECALL,
         reservation::Reservation,
     },
-    writer::{Failure, Report, Verdict, Writer},
+    writer::{Barred, Failure, Report, Verdict, Writer},
 };
 
 /// Who reports what a recall blocks.
@@ -135,14 +136,13 @@ impl Writer {
         recall: &mut Recall,
     ) -> Result<(), Denied> {
         let drafts: Vec<_> = {
-            let epoch = self.names();
             let known = self.stores.ledger.directory().known();
             let there = found.iter().filter(|there| there.sellable > 0);
             let draft = |there: &Whereabouts| {
                 let location = known.location_of(there.place.location)?;
                 Some(Draft {
-                    // The same state is blocked once, however often that is asked for.
-                    key: format!("recall-{epoch}-{}", there.seq),
+                    // Nobody can have used it before; what is blocked already is not blocked again.
+                    key: format!("recall-{:032x}", ambient::random()),
                     kind: Kind::Block as i32,
                     location_id: location.location_id.to_string(),
                     sku: sku.to_owned(),
@@ -161,6 +161,7 @@ impl Writer {
                 actor: actor.to_owned(),
                 drafts: drafts.to_vec(),
                 up_to: true,
+                barred: Barred::default(),
                 deadline,
             };
             let recorded = self.submit(report).await?.settled().await?;

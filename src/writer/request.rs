@@ -8,6 +8,7 @@ pub(super) use self::{fingerprint::fingerprint_of_hold, names::leave_out_unheard
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
+    access::Reach,
     ambient,
     ledger::{fault::Fault, head::Head},
     stock::{
@@ -24,7 +25,9 @@ use crate::{
         time::Micros,
     },
     writer::{
-        Failure, Writer, decided,
+        Failure, Writer,
+        counted::Asked,
+        decided,
         lane::Job,
         request::{
             fingerprint::fingerprint_of_creations,
@@ -162,7 +165,9 @@ impl Writer {
         let (channel, location) = (step.channel, step.place.location);
         let taken = self.take(Command::Step(Box::new(step)), names, ask.deadline).await;
         let taken = taken.map_err(|denial| denial.also_short_of(unheard));
-        taken.inspect_err(|denial| self.counted.denied(channel, location, denial))
+        taken.inspect_err(|denial| {
+            self.counted.denied(Asked::Reservation, channel, location, denial)
+        })
     }
 
     /// Makes reservations at several locations, all or none.
@@ -180,7 +185,7 @@ impl Writer {
         let taken = self.take(Command::Basket(steps), names, ask.deadline).await;
         taken.inspect_err(|denial| {
             if let Some((channel, location)) = first {
-                self.counted.denied(channel, location, denial);
+                self.counted.denied(Asked::Reservation, channel, location, denial);
             }
         })
     }
@@ -202,7 +207,7 @@ impl Writer {
         let step = self.step_of(&ask, id.place, fingerprint, action).await?;
         let taken = self.take(Command::Step(Box::new(step)), names, ask.deadline).await;
         // Its channel is known to the ledger, which is not asked for the sake of counting.
-        taken.inspect_err(|denial| self.counted.denied(None, asked, denial))
+        taken.inspect_err(|denial| self.counted.denied(Asked::Reservation, None, asked, denial))
     }
 
     /// Gives a command, whose names were looked up in the epoch `names`, its place in its lane and waits
@@ -234,9 +239,15 @@ impl Writer {
         for promise in promises {
             let place = self.location(&promise.location_id).await?.place;
             let channel = self.channel(&ask.channel_id).await?;
+            if let Some(hold) = promise.hold.filter(|hold| !hold.is_of(&ask.caller)) {
+                return Err(Refusal::HoldUnknown { hold_id: hold.to_string() }.into());
+            }
             let terms = self.terms(place, channel).await?;
             let lines = match (promise.hold, promise.lines.is_empty()) {
-                (Some(hold), true) => self.lines_of(hold).await?,
+                (Some(hold), true) => {
+                    self.check_hold(&ask.caller, hold)?;
+                    self.lines_of(hold).await?
+                }
                 _ => self.wanted(&promise.lines).await?,
             };
             let create = Create {
@@ -346,7 +357,10 @@ impl Writer {
         }
         let left = left(&old);
         let been = self.been_at(&old).await?;
-        let found = self.reads.elsewhere(id.place, &left, &terms.policy, been.len() + 1).await?;
+        let found = self
+            .reads
+            .elsewhere(id.place, &left, (&terms.policy, &Reach::All), been.len() + 1)
+            .await?;
         let mut places = found.iter().map(|nearby| nearby.location.place);
         let Some(to) = places.find(|to| !been.contains(to)) else { return Ok(None) };
         let (more, terms) = (self.named(&left).await?, self.terms(to, old.channel).await?);

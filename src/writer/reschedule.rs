@@ -13,14 +13,16 @@ use tokio::{
 use crate::{
     ledger::{network::Pending, reservation::Filter},
     stock::{
-        hash::{Digest, StableHash},
         ids::{Partition, SourceNo},
         movement::Command,
         reservation::{Reservation, State},
-        step::{Action, Change, Step, Target},
+        step::{Change, Step},
     },
     writer::{
-        DEADLINE_DEFAULT, Failure, Writer, decided, lane::Job, request::Denial, sweep::SWEEPER,
+        DEADLINE_DEFAULT, Failure, Writer, decided,
+        lane::Job,
+        request::Denial,
+        sweep::{SWEEPER, derived},
     },
 };
 
@@ -125,17 +127,5 @@ impl Writer {
 fn moving(caller: SourceNo, made: &Reservation, revision: i64, change: Change) -> Step {
     let id = made.id;
     let request_id = format!("reschedule.{revision:x}.{:x}.{:x}", id.epoch, id.no);
-    let mut hash = StableHash::new("reschedule");
-    hash.text(&id.to_string());
-    Step {
-        digest: Digest::of_request(SWEEPER, &request_id),
-        request_id,
-        caller,
-        fingerprint: hash.finish_i64(),
-        actor: String::new(),
-        channel: None,
-        place: id.place,
-        reason: String::new(),
-        action: Action::Change(Target::Reservation(id), change),
-    }
+    derived(caller, id, "reschedule", request_id, change)
 }

@@ -55,8 +55,13 @@ struct Sender {
 impl Writer {
     /// Judges what can be judged line by line, finds the names of the rest, and forms commands.
     pub(super) async fn resolve(&self, report: Report) -> Result<Resolved, Fault> {
-        let Report { source, sent_at, actor, drafts, up_to, .. } = report;
-        let checked: Vec<_> = drafts.iter().map(Draft::check).collect();
+        let Report { source, sent_at, actor, drafts, up_to, barred, .. } = report;
+        let mut checked: Vec<_> = drafts.iter().map(Draft::check).collect();
+        for (line, refusal) in barred.refused {
+            if let Some(good @ Ok(_)) = checked.get_mut(line) {
+                *good = Err(refusal);
+            }
+        }
         let good = || drafts.iter().zip(&checked).filter(|(_, checked)| checked.is_ok());
         self.find_names(|| good().map(|(draft, _)| draft)).await?;
         let sender = Sender {
@@ -76,6 +81,7 @@ impl Writer {
                 match named {
                     Ok((kind, names)) => {
                         let mut movement = sender.movement(draft, kind, &names);
+                        movement.promise_unseen = barred.unseen.binary_search(&line).is_ok();
                         originals.resolve(&mut movement);
                         movements.push((line, movement));
                     }
@@ -182,6 +188,7 @@ impl Sender {
             clock_offset: self.clock_offset,
             original,
             hold_unknown: false,
+            promise_unseen: false,
             draft,
         }
     }

@@ -34,6 +34,11 @@ impl Effect {
     pub(super) fn epoch(&self) -> i64 {
         self.epoch
     }
+
+    /// How many entries it wrote.
+    pub(super) fn entries(&self) -> u64 {
+        self.to.abs_diff(self.from)
+    }
 }
 
 /// What a plan did, once `heads` were committed.

@@ -18,7 +18,7 @@ use crate::{
         ids::{Partition, SourceNo},
         machine::Outcome,
         movement::Command,
-        reservation::State,
+        reservation::{ReservationId, State},
         step::{Action, Change, Step, Target},
         time::{Micros, SECOND, Timestamp},
     },
@@ -169,6 +169,17 @@ impl Writer {
 fn ending(caller: SourceNo, due: &Due, what: &str, change: Change) -> Step {
     let Due { id, at, .. } = due;
     let request_id = format!("{what}.{:x}.{:x}.{:x}", id.epoch, id.no, at.0);
+    derived(caller, *id, what, request_id, change)
+}
+
+/// A step that nobody asked for, under a key of its own.
+pub(super) fn derived(
+    caller: SourceNo,
+    id: ReservationId,
+    what: &str,
+    request_id: String,
+    change: Change,
+) -> Step {
     let mut hash = StableHash::new(what);
     hash.text(&id.to_string());
     Step {
@@ -180,6 +191,6 @@ fn ending(caller: SourceNo, due: &Due, what: &str, change: Change) -> Step {
         channel: None,
         place: id.place,
         reason: String::new(),
-        action: Action::Change(Target::Reservation(*id), change),
+        action: Action::Change(Target::Reservation(id), change),
     }
 }

@@ -4,4 +4,5 @@ mod database;
 mod epoch;
 mod processes;
 mod reservations;
+mod restore;
 mod snapshots;

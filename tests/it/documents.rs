@@ -1,5 +1,10 @@
 //! Documents say what the code does.
 
+mod deploying;
+mod generated;
+mod monitoring;
+mod python;
+
 use prost::Message as _;
 use stockroom::{
     api::proto::DESCRIPTORS,
@@ -23,6 +28,8 @@ fn refusals() -> Vec<Refusal> {
         Refusal::ReasonRequired,
         Refusal::OriginalRequired,
         Refusal::ToLocationInvalid,
+        Refusal::ScopeMissing { scope: "counts:write" },
+        Refusal::LocationForbidden { location_id: id() },
         Refusal::LocationUnknown { location_id: id() },
         Refusal::ChannelUnknown { channel_id: id() },
         Refusal::KeyReused { field: "sku" },
@@ -49,6 +56,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::LocationNotAccepting { status: "CLOSED" },
         Refusal::TtlExceeded { ttl_max_ms: 1 },
         Refusal::UnitsPerOrderExceeded { sku: id(), units_max: 1 },
+        Refusal::HoldsExceeded { of: "customer", units_max: 1 },
         Refusal::InsufficientStock { short: Vec::new() },
         Refusal::SnapshotTooLarge,
         Refusal::SnapshotDropsTooMuch { to_zero: 2, with_stock: 3 },
@@ -62,6 +70,7 @@ fn code(class: Class) -> &'static str {
         Class::InvalidArgument => "INVALID_ARGUMENT",
         Class::NotFound => "NOT_FOUND",
         Class::AlreadyExists => "ALREADY_EXISTS",
+        Class::PermissionDenied => "PERMISSION_DENIED",
         Class::FailedPrecondition => "FAILED_PRECONDITION",
         Class::Aborted => "ABORTED",
         Class::OutOfRange => "OUT_OF_RANGE",
@@ -93,21 +102,27 @@ fn the_table_of_rejections_is_the_code_s() {
 fn every_reason_of_a_call_is_in_the_table() {
     let document = include_str!("../../docs/errors.md");
     let sources = [
+        include_str!("../../src/api/arriving.rs"),
+        include_str!("../../src/api/authorise.rs"),
         include_str!("../../src/api/availability.rs"),
         include_str!("../../src/api/availability/explain.rs"),
         include_str!("../../src/api/availability/pickup.rs"),
         include_str!("../../src/api/error.rs"),
         include_str!("../../src/api/events.rs"),
         include_str!("../../src/api/events/webhook.rs"),
+        include_str!("../../src/api/guard.rs"),
         include_str!("../../src/api/layer.rs"),
         include_str!("../../src/api/ledger.rs"),
         include_str!("../../src/api/movements.rs"),
+        include_str!("../../src/api/movements/permit.rs"),
         include_str!("../../src/api/movements/snapshot.rs"),
         include_str!("../../src/api/network.rs"),
         include_str!("../../src/api/network/location.rs"),
         include_str!("../../src/api/network/policy.rs"),
         include_str!("../../src/api/network/preview.rs"),
         include_str!("../../src/api/network/quota.rs"),
+        include_str!("../../src/api/rates.rs"),
+        include_str!("../../src/api/reach.rs"),
         include_str!("../../src/api/page.rs"),
         include_str!("../../src/api/reservations.rs"),
         include_str!("../../src/api/reservations/asked.rs"),

@@ -24,19 +24,19 @@ const VICTIM_DATA_DIR: &str = "STOCKROOM_TEST_VICTIM_DATA_DIR";
 const VICTIM_READY: &str = "the victim is ready";
 
 /// A data folder that takes its servers and what it has elsewhere with it.
-struct DataDir {
+pub struct DataDir {
     parent: tempfile::TempDir,
 }
 
 impl DataDir {
-    fn new(parent_mode: u32) -> DataDir {
+    pub fn new(parent_mode: u32) -> DataDir {
         let parent = tempfile::tempdir().expect("a folder");
         let mode = fs::Permissions::from_mode(parent_mode);
         fs::set_permissions(parent.path(), mode).expect("ours");
         DataDir { parent }
     }
 
-    fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.parent.path().join("it's data")
     }
 }
@@ -53,6 +53,18 @@ impl Drop for DataDir {
             }
         }
     }
+}
+
+/// Starts again on a folder that was stopped. What another test starts at this moment has our files, and
+/// with them the lock, open until it is another program.
+async fn restart(data_dir: &DataDir, wanted: Wanted) -> Embedded {
+    let start = || async {
+        match Embedded::start(&data_dir.path(), wanted).await {
+            Err(EmbeddedError::InUse { .. }) => None,
+            started => Some(started.expect("it starts again")),
+        }
+    };
+    eventually("the folder is free again", start).await
 }
 
 /// Another process that has started its servers and will be killed.
@@ -87,7 +99,7 @@ async fn data_and_addresses_outlive_a_stop() {
     assert!(PgConnection::connect(&urls.0).await.is_err(), "PostgreSQL was stopped");
     assert!(redis::Client::open(&*urls.1).unwrap().get_connection().is_err(), "so was Redis");
 
-    let embedded = Embedded::start(&data_dir.path(), BOTH).await.expect("it starts again");
+    let embedded = restart(&data_dir, BOTH).await;
     assert_eq!(self::urls(&embedded), urls);
     assert_written(&urls).await;
     embedded.stop().await.expect("it stops again");
@@ -222,7 +234,7 @@ async fn a_taken_port_is_replaced_by_another() {
         .map(|name| fs::read_to_string(data_dir.path().join(name).join("port")).unwrap())
         .map(|port| std::net::TcpListener::bind(format!("127.0.0.1:{}", port.trim())).unwrap())
         .into();
-    let embedded = Embedded::start(&data_dir.path(), BOTH).await.expect("it starts");
+    let embedded = restart(&data_dir, BOTH).await;
     let second = urls(&embedded);
     assert_ne!(first.0, second.0);
     assert_ne!(first.1, second.1);
@@ -242,7 +254,7 @@ async fn a_folder_that_the_account_cannot_enter_is_kept_elsewhere() {
     assert_eq!(link.is_symlink(), is_root, "only root has to give PostgreSQL another account");
     assert_eq!(fs::metadata(data_dir.parent.path()).unwrap().mode() & 0o777, 0o700);
 
-    let embedded = Embedded::start(&data_dir.path(), BOTH).await.expect("it starts again");
+    let embedded = restart(&data_dir, BOTH).await;
     assert_written(&urls(&embedded)).await;
     embedded.stop().await.expect("it stops");
 }
@@ -257,11 +269,7 @@ async fn a_second_server_on_the_folder_is_refused() {
     let words = refused.to_string();
     assert!(words.contains("DATABASE_URL") && words.contains("connections.env"), "{words}");
     embedded.stop().await.expect("it stops");
-    // What another test starts at this moment has our files open until it is another program.
-    let embedded = eventually("it is free again", || async {
-        Embedded::start(&data_dir.path(), nothing).await.ok()
-    });
-    embedded.await.stop().await.expect("it stops");
+    restart(&data_dir, nothing).await.stop().await.expect("it stops");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@
 
 mod behaviours;
 mod calendar;
-mod fields;
+pub mod fields;
 mod filters;
 mod machine;
 mod mutate;
@@ -15,6 +15,6 @@ mod numbers;
 mod pages;
 mod requests;
 mod runner;
-mod server;
+pub mod server;
 mod table;
 mod texts;

@@ -2,8 +2,11 @@
 
 pub mod availability;
 pub mod binary;
+pub mod certificates;
+pub mod credentials;
 pub mod databases;
 pub mod errors;
+pub mod folder;
 pub mod frames;
 pub mod holds;
 pub mod liar;
@@ -19,8 +22,12 @@ pub mod receiver;
 pub mod redis;
 pub mod reports;
 pub mod reservations;
+pub mod secrets;
+pub mod secured;
 pub mod seed;
 pub mod server;
+pub mod shell;
 pub mod snapshots;
 pub mod steps;
+pub mod tokens;
 pub mod web;

@@ -83,6 +83,7 @@ async fn a_ledger_spread_by_partition_takes_every_movement_and_holds() {
     let (url, tables) = spread_database().await;
     let expected = [
         "event_cursor",
+        "ledger_batch",
         "ledger_entry",
         "ledger_head",
         "location_snapshot",

@@ -116,6 +116,7 @@ async fn changes(connection: &mut PgConnection, table: &str, key: &[&str]) -> Ve
             "boolean" => (format!("not {column}"), "true"),
             "jsonb" => (format!("jsonb_set({column}, '{{lines,0,picked}}', '77')"), "'{}'"),
             "uuid" => ("gen_random_uuid()".to_owned(), "gen_random_uuid()"),
+            "bytea" => (format!("set_byte({column}, 7, get_byte({column}, 7) # 1)"), "''"),
             other => panic!("no idea how to change a {other}"),
         };
         let change = |which: &str, value: &str| Change {

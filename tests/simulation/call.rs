@@ -13,7 +13,7 @@ use stockroom::{
         time::{Micros, Timestamp},
     },
     writer::{
-        Failure, Report, Verdict, Writer,
+        Barred, Failure, Report, Verdict, Writer,
         hold::Held,
         request::{Ask, Denial, NewPromise, Stepped, Wish},
     },
@@ -163,8 +163,15 @@ async fn record(
     deadline: Instant,
 ) -> (Heard, Vec<Head>) {
     let source = source.to_owned();
-    let report =
-        Report { source, sent_at: None, actor: String::new(), drafts, up_to: false, deadline };
+    let report = Report {
+        source,
+        sent_at: None,
+        actor: String::new(),
+        drafts,
+        up_to: false,
+        barred: Barred::default(),
+        deadline,
+    };
     match writer.record(report).await {
         Ok(recorded) => {
             let fate = |verdict| match verdict {

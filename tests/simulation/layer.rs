@@ -8,7 +8,7 @@ use stockroom::{
     availability::{
         Availability, Checkpoint, Row, Trust,
         admit::{Admission, Claim, ClaimLine, Judged, Token, Verdict},
-        hold::{ExtendRequest, Extended, HoldAnswer, HoldRequest, Released, Wanted},
+        hold::{Caps, ExtendRequest, Extended, HoldAnswer, HoldRequest, Released, Wanted},
         project::{Advance, Effects, HeadSeen, Settle},
         rebuild::{Cursor, Rebuild},
     },
@@ -380,7 +380,7 @@ fn claim_line(&(item, quantity): &(i32, i64)) -> ClaimLine {
 }
 
 fn request(id: HoldId, lines: &[Wanted], ttl_ms: i64, trust: Trust) -> HoldRequest<'_> {
-    HoldRequest { id, fingerprint: 1, lines, per_line: false, ttl_ms, trust }
+    HoldRequest { id, fingerprint: 1, lines, per_line: false, ttl_ms, trust, caps: Caps::default() }
 }
 
 fn sum(lines: &[(i32, i64)]) -> [i64; ITEMS as usize] {

@@ -87,7 +87,7 @@ impl<'h> Claims<'h> {
         given_up: &HashMap<&str, Micros>,
     ) {
         let mut given = operation.attempts.iter().filter_map(|attempt| match attempt.outcome {
-            Outcome::Held { hold, expires_us } => Some((hold, expires_us, attempt.end_us)),
+            Outcome::Held { hold, expires_us, .. } => Some((hold, expires_us, attempt.end_us)),
             _ => None,
         });
         let given = given.next();

@@ -43,7 +43,7 @@ pub(super) enum Outcome<'h> {
     /// It has an effect: these entries answer, of this epoch, as safe as that.
     Given { entries: Vec<(i16, i64)>, epoch: i64, durability: Durability },
     /// A hold.
-    Held { hold: &'h str, expires_us: Micros },
+    Held { hold: &'h str, expires_us: Micros, durability: Durability },
     /// What was held is not any more.
     Released,
     /// It has none.
@@ -66,6 +66,16 @@ impl<'h> Operation<'h> {
     /// When its effect was acknowledged first.
     pub(super) fn given_us(&self) -> Option<Micros> {
         let given = self.attempts.iter().filter(|attempt| attempt.is_given());
+        given.map(|attempt| attempt.end_us).min()
+    }
+
+    /// When what the ledger has of it was acknowledged first. A hold in memory says nothing of the
+    /// ledger, where an earlier attempt may arrive later.
+    pub(super) fn recorded_us(&self) -> Option<Micros> {
+        let given = self.attempts.iter().filter(|attempt| attempt.is_given());
+        let given = given.filter(|attempt| {
+            !matches!(attempt.outcome, Outcome::Held { durability: Durability::Memory, .. })
+        });
         given.map(|attempt| attempt.end_us).min()
     }
 
@@ -130,7 +140,9 @@ fn whats(asked: &Asked) -> Vec<(&str, What<'_>)> {
 /// Of the operation with this number among those of the call.
 fn outcome(call: &Call, number: usize) -> Outcome<'_> {
     match &call.answered {
-        Answered::Held { hold, expires_us, .. } => Outcome::Held { hold, expires_us: *expires_us },
+        Answered::Held { hold, expires_us, durability } => {
+            Outcome::Held { hold, expires_us: *expires_us, durability: *durability }
+        }
         Answered::Reserved { reservations, token, durability } => {
             let answer = |reserved: &crate::history::call::Reserved| {
                 Some((partition_of(&reserved.id)?, reserved.version))

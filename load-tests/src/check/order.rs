@@ -57,7 +57,7 @@ fn effects<'h>(index: &Index<'_>, operations: &[Operation<'h>]) -> BTreeMap<i16,
             effects.entry(partition).or_default().push(Effect {
                 key: operation.key,
                 start_us: operation.start_us(),
-                given_us: operation.given_us(),
+                given_us: operation.recorded_us(),
                 seqs,
             });
         }

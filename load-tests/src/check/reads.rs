@@ -163,7 +163,7 @@ fn acknowledged(
 ) -> HashMap<PositionId, Vec<(Micros, i64)>> {
     let mut acknowledged: HashMap<PositionId, Vec<(Micros, i64)>> = HashMap::new();
     for operation in operations {
-        let Some(given_us) = operation.given_us() else { continue };
+        let Some(given_us) = operation.recorded_us() else { continue };
         for entry in index.entries_of(operation.key) {
             let position = (entry.location, entry.item);
             acknowledged.entry(position).or_default().push((given_us, entry.seq));

@@ -317,6 +317,23 @@ fn i10_a_stale_read_is_caught_unless_it_says_so() {
 }
 
 #[test]
+fn i10_a_hold_in_memory_says_nothing_of_when_the_ledger_has_it() {
+    let held = |durability| {
+        let mut scene = opened();
+        let (hold, promise) = ("h1".to_owned(), wish(A, &[(X, 1)]));
+        let answered = Answered::Held { hold, expires_us: 9 * SECOND, durability };
+        let (key, ttl_us) = ("held".to_owned(), 8 * SECOND);
+        scene.call(SECOND, Asked::Hold { key, promise, ttl_us }, answered);
+        scene.read(3 * SECOND, 10, 5);
+        // An earlier attempt, which was given up.
+        scene.promise("held", 4 * SECOND, A, &[(X, 1)]);
+        violated(&scene.finish())
+    };
+    assert_eq!(held(Durability::Memory), []);
+    assert!(held(Durability::Ledger).contains(&I10));
+}
+
+#[test]
 fn i11_a_refusal_without_a_reason_is_caught() {
     let refused = |wanted, told| {
         let mut scene = opened();

@@ -7,7 +7,8 @@ use super::{
     chart::{self, Line, Mark, Scale, escaped, number},
 };
 
-const STYLE: &str = "
+/// Of every page.
+pub const STYLE: &str = "
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; width: 100% }

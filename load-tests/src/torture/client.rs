@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -12,7 +12,7 @@ use std::{
 use rand::{Rng as _, SeedableRng as _, seq::IndexedRandom as _};
 use rand_chacha::ChaCha8Rng;
 use stockroom::api::proto::MovementKind;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     tally::Tally,
@@ -54,7 +54,8 @@ pub(super) struct Client {
     server: usize,
     reservations: VecDeque<String>,
     token: (Token, String),
-    due: Interval,
+    pace: Pace,
+    due: Instant,
     newcomers: bool,
 }
 
@@ -68,21 +69,41 @@ pub(super) struct Common {
     pub tally: Arc<Tally>,
     /// Set when it is enough.
     pub stop: Arc<AtomicBool>,
-    /// Between two calls of a client, retries aside.
-    pub apart: Duration,
+    /// How fast they go.
+    pub pace: Pace,
     /// Whether new sources and items appear all the time.
     pub newcomers: bool,
 }
 
+/// Time between two calls of a client, retries aside; it may change while they run.
+#[derive(Clone, Debug)]
+pub(super) struct Pace(Arc<AtomicU64>);
+
+impl Pace {
+    /// So many calls a second of all clients together, while they are answered at once.
+    pub(super) fn of(clients: u32, per_s: f64) -> Pace {
+        let pace = Pace(Arc::default());
+        pace.change(clients, per_s);
+        pace
+    }
+
+    /// From now on so many.
+    pub(super) fn change(&self, clients: u32, per_s: f64) {
+        let apart = Duration::from_secs_f64(f64::from(clients) / per_s.max(1.0));
+        self.0.store(u64::try_from(apart.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn apart(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+}
+
 impl Client {
     pub(super) fn new(number: u32, common: Common) -> Client {
-        let Common { seed, wires, recorder, tally, stop, apart, newcomers } = common;
+        let Common { seed, wires, recorder, tally, stop, pace, newcomers } = common;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(u64::from(number) + 1);
         let server = number as usize % wires.len().max(1);
-        let mut due = interval(apart);
-        // Who was kept waiting does not make up for it.
-        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (reservations, token) = (VecDeque::new(), (Token::default(), String::new()));
         let asked = 0;
         Client {
@@ -96,7 +117,8 @@ impl Client {
             server,
             reservations,
             token,
-            due,
+            pace,
+            due: Instant::now(),
             newcomers,
         }
     }
@@ -285,7 +307,9 @@ impl Client {
             token: self.token.1.clone(),
         };
         let mut answered = Answered::Unknown { why: String::new() };
-        self.due.tick().await;
+        sleep_until(self.due).await;
+        // Who was kept waiting does not make up for it.
+        self.due = self.due.max(Instant::now()) + self.pace.apart();
         for attempt in 0..ATTEMPTS_MAX {
             let Some(wire) = self.wires.get(self.server).cloned() else { return answered };
             let start_us = self.recorder.now_us();

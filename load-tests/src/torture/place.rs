@@ -37,7 +37,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) async fn new() -> anyhow::Result<Place> {
+    /// A place; `with_volume`: PostgreSQL has a volume of its own there, of limited size.
+    pub(super) async fn new(with_volume: bool) -> anyhow::Result<Place> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos();
         let name = format!("stockroom-torture-{}-{now}", std::process::id());
         let folder = std::env::temp_dir().join(name);
@@ -47,7 +48,10 @@ impl Place {
             0 => Some((id(&["-u", "postgres"]).await?, id(&["-g", "postgres"]).await?)),
             _ => None,
         };
-        let volume = Volume::mount(&folder);
+        let volume = match with_volume {
+            true => Volume::mount(&folder),
+            false => Err(anyhow::anyhow!("none is wanted")),
+        };
         let volume = volume.map_err(|error| format!("no volume could be mounted: {error}"));
         let keep = AtomicBool::new(false);
         Ok(Place { folder, account, postgres: postgres_programs()?, volume, keep })

@@ -87,6 +87,11 @@ impl Server {
         Ok(())
     }
 
+    /// Its process.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
     /// `kill -9`.
     pub(super) async fn kill(&mut self) -> anyhow::Result<()> {
         let mut child = self.child.take().context("the server was not started")?;

@@ -23,6 +23,8 @@ pub(super) struct Tally {
     pub acknowledged: AtomicU64,
     pub refused: AtomicU64,
     pub unknown: AtomicU64,
+    /// Holds that were given.
+    pub holds: AtomicU64,
     /// Acknowledged in each slice.
     slices: Mutex<Vec<u32>>,
 }
@@ -35,6 +37,7 @@ impl Tally {
             acknowledged: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             unknown: AtomicU64::new(0),
+            holds: AtomicU64::new(0),
             slices: Mutex::default(),
         }
     }
@@ -49,6 +52,9 @@ impl Tally {
             _ => &self.refused,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        if matches!(answered, Answered::Held { .. }) {
+            self.holds.fetch_add(1, Ordering::Relaxed);
+        }
         if given {
             let slice = slice_of(self.began.elapsed());
             let mut slices = self.slices.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,6 +3,7 @@
 use tonic::Status;
 
 use crate::{
+    access::Caller,
     ambient,
     api::{
         Api,
@@ -40,10 +41,11 @@ impl Api {
 
     pub(super) async fn explain(
         &self,
+        caller: &Caller,
         sent: ExplainAvailabilityRequest,
     ) -> Result<ExplainAvailabilityResponse, Status> {
-        let policy = self.policy(&sent.channel_id).await?;
-        let place = self.place(&sent.location_id).await?;
+        let policy = self.policy(caller, &sent.channel_id).await?;
+        let place = self.place(caller, &sent.location_id).await?;
         check_sku(&sent.sku, "sku")?;
         let item = self.item_no(&sent.sku).await?;
         let item = item.ok_or_else(|| unknown("item", "sku", &sent.sku))?;
@@ -73,11 +75,15 @@ impl Api {
         }
         let promises =
             self.ledger.promises(key, PromiseOrder::LargestFirst, CAUSES_MAX as i64 + 1).await?;
+        let promises = self.seen(caller, promises).await?;
         let holds = self.reads.availability().holds_of(key, CAUSES_MAX + 1).await;
+        let mut holds = holds.unwrap_or_default();
+        // Of a hold nobody knows the channel.
+        holds.retain(|held| caller.channels.is_all() || held.id.is_of(caller.owner()));
         let mut terms = vec![
             sellable_term(&stock),
             reserved_term(&stock, item, &promises),
-            held_term(&stock, &holds.unwrap_or_default()),
+            held_term(&stock, &holds),
             buffer_term(&stock, key, &policy, &sent.channel_id),
         ];
         let free = terms.iter().map(|term| term.quantity).sum::<i64>().max(0);
@@ -86,7 +92,7 @@ impl Api {
             terms.push(term("not_eligible", left, vec![cause("policy", sent.channel_id, left)]));
         } else if stock.fences.others > 0 {
             let fenced = stock.available(key, 0, &policy) - free;
-            terms.push(self.quota_term(fenced, key, &policy).await?);
+            terms.push(self.quota_term(caller, fenced, key, &policy).await?);
         }
         let left = terms.iter().map(|term| term.quantity).sum::<i64>().max(0);
         if recalled && left > 0 {
@@ -99,7 +105,7 @@ impl Api {
             sum: terms.iter().map(|term| term.quantity).sum(),
             terms,
             shortfall: (stock.reserved - stock.sellable).max(0),
-            unserved: self.unserved(key, &position).await?,
+            unserved: self.unserved(caller, key, &position).await?,
             ..told
         })
     }
@@ -108,6 +114,7 @@ impl Api {
     /// fence together may be more, and may have changed since the sum was read.
     async fn quota_term(
         &self,
+        caller: &Caller,
         fenced: i64,
         key: PositionKey,
         policy: &Policy,
@@ -124,12 +131,14 @@ impl Api {
             let channel_id = known.channel_of(channel).map(|known| known.channel_id.to_string());
             cause("quota", channel_id.unwrap_or_default(), units)
         });
+        let causes = causes.filter(|cause| caller.channels.includes(&cause.id));
         Ok(term("quota", fenced, causes.collect()))
     }
 
     /// Whom a shortfall of a position hits.
     async fn unserved(
         &self,
+        caller: &Caller,
         key: PositionKey,
         position: &Position,
     ) -> Result<Vec<AvailabilityCause>, Status> {
@@ -141,7 +150,28 @@ impl Api {
             self.ledger.promises(key, PromiseOrder::NewestFirst, CAUSES_MAX as i64).await?;
         let newest = newest.iter().map(|made| (made, made.reserved(key.item)));
         let hit = policy::unserved(shortfall, newest);
-        Ok(hit.into_iter().map(|(made, lacking)| promise(made, lacking)).collect())
+        let mut causes = Vec::with_capacity(hit.len());
+        for (made, lacking) in hit {
+            if self.sees(caller, made).await? {
+                causes.push(promise(made, lacking));
+            }
+        }
+        Ok(causes)
+    }
+
+    /// Those that exist for the caller.
+    async fn seen(
+        &self,
+        caller: &Caller,
+        promises: Vec<Reservation>,
+    ) -> Result<Vec<Reservation>, Status> {
+        let mut seen = Vec::with_capacity(promises.len());
+        for made in promises {
+            if self.sees(caller, &made).await? {
+                seen.push(made);
+            }
+        }
+        Ok(seen)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tonic::Status;
 
 use crate::{
+    access::Caller,
     ambient,
     api::{
         Api,
@@ -28,18 +29,20 @@ const LOCATIONS_MAX: u32 = 100;
 impl Api {
     pub(super) async fn find_pickup(
         &self,
+        caller: &Caller,
         sent: FindPickupLocationsRequest,
     ) -> Result<FindPickupLocationsResponse, Status> {
         let from = Spot::new(coordinates(&sent)?);
         let radius_m = radius_m(sent.radius_m)?;
         let found_max = locations_max(sent.locations_max)?;
-        let policy = self.policy(&sent.channel_id).await?;
+        let policy = self.policy(caller, &sent.channel_id).await?;
         let basket = summed(optional_lines(sent.lines)?);
         let items = self.items(&basket).await?;
         let lines: Vec<_> =
             items.into_iter().zip(&basket).map(|(item, (_, quantity))| (item, *quantity)).collect();
         let search = Search {
             from,
+            reach: &caller.locations,
             except: None,
             radius_m,
             lines: &lines,

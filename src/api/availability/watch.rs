@@ -20,6 +20,7 @@ use tonic::{Code, Status};
 
 use self::asked::{Asked, Scoped};
 use crate::{
+    access::Caller,
     api::{
         Api,
         cursor::Cursor,
@@ -107,11 +108,12 @@ impl From<Refused> for End {
 impl Api {
     pub(super) async fn watch_positions(
         &self,
+        caller: Arc<Caller>,
         sent: WatchAvailabilityRequest,
     ) -> Result<Answers, Status> {
         let network = self.ledger.directory().revision();
-        let (asked, cursor) = Asked::new(self, sent).await?;
-        let policy = self.policy(&asked.channel_id).await?;
+        let (asked, cursor) = Asked::new(self, caller, sent).await?;
+        let policy = self.policy(&asked.caller, &asked.channel_id).await?;
         let (answers, stream) = mpsc::channel(1);
         let (ended, end) = oneshot::channel();
         let session = Session {
@@ -170,15 +172,15 @@ impl Session {
     /// Joins, tells what there is, then what changes, until it has to begin again.
     async fn watch_once(&mut self) -> Result<(), End> {
         let revision = *self.network.borrow_and_update();
-        self.policy = self.api.policy(&self.asked.channel_id).await?;
+        self.policy = self.api.policy(&self.asked.caller, &self.asked.channel_id).await?;
         let scoped = self.asked.scope(&self.api).await?;
         let mut watcher = self.api.watch.join(scoped.scope.clone()).await?;
         let mut catch_up = self.begin(&mut watcher, &scoped).await?;
         if self.cursor.as_ref().is_none_or(|cursor| cursor.told == Progress::Nothing) {
             self.tell_unknown(&scoped).await?;
         }
-        let base = self.cursor.take();
-        let base = base.map_or_else(|| watcher.joined_at(), |cursor| cursor.stands());
+        let base = self.cursor.as_ref();
+        let base = base.map_or_else(|| watcher.joined_at(), Cursor::stands);
         loop {
             let more = watcher.read_page(&mut catch_up).await.map_err(Status::from)?;
             let changes = watcher.take()?;
@@ -254,12 +256,19 @@ impl Session {
         mut revision: i64,
     ) -> Result<(), End> {
         let begun = Instant::now();
-        let (shut, mut looked) = (self.asked.shut(&self.api), begun);
+        let (shut, mut looked, mut asked) = (self.asked.shut(&self.api), begun, begun);
         loop {
             self.wait(watcher).await?;
             if looked.elapsed() >= STATUS_EVERY {
                 looked = Instant::now();
                 if self.asked.shut(&self.api) != shut {
+                    self.cursor = None;
+                    return Err(End::Again);
+                }
+            }
+            if asked.elapsed() >= self.asked.looks_up_every() {
+                asked = Instant::now();
+                if self.asked.is_known_now(&self.api).await? {
                     self.cursor = None;
                     return Err(End::Again);
                 }
@@ -286,21 +295,13 @@ impl Session {
         let crowd = watcher.crowd() / WATCHERS_PER_MS;
         let pace = PACE_MIN + Duration::from_millis(crowd as u64);
         tokio::time::sleep_until(self.sent_at + pace).await;
-        let unknown = self.asked.looks_up_every();
         tokio::select! {
             () = watcher.changed() => Ok(()),
             Ok(()) = self.network.changed() => {
                 self.network.mark_changed();
                 Ok(())
             }
-            () = tokio::time::sleep(STATUS_EVERY) => Ok(()),
-            () = tokio::time::sleep(unknown) => match self.asked.is_known_now(&self.api).await? {
-                true => {
-                    self.cursor = None;
-                    Err(End::Again)
-                }
-                false => Ok(()),
-            },
+            () = tokio::time::sleep(STATUS_EVERY.min(self.asked.looks_up_every())) => Ok(()),
             () = self.answers.closed() => Err(End::Quiet),
         }
     }

@@ -8,6 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use crate::{
+    access::Caller,
     ambient,
     api::{
         Api,
@@ -59,8 +60,12 @@ struct Exporter {
 }
 
 impl Api {
-    pub(super) async fn export(&self, sent: ExportPositionsRequest) -> Result<Export, Status> {
-        let exporter = Exporter::new(self, sent).await?;
+    pub(super) async fn export(
+        &self,
+        caller: &Caller,
+        sent: ExportPositionsRequest,
+    ) -> Result<Export, Status> {
+        let exporter = Exporter::new(self, caller, sent).await?;
         let (answers, stream) = mpsc::channel(1);
         let mut stopped = self.stopped.clone();
         tokio::spawn(async move {
@@ -74,7 +79,11 @@ impl Api {
 }
 
 impl Exporter {
-    async fn new(api: &Api, sent: ExportPositionsRequest) -> Result<Exporter, Status> {
+    async fn new(
+        api: &Api,
+        caller: &Caller,
+        sent: ExportPositionsRequest,
+    ) -> Result<Exporter, Status> {
         let ExportPositionsRequest { channel_id, mut location_ids, cursor } = sent;
         if location_ids.len() > LOCATIONS_MAX {
             return Err(invalid("LOCATION_ID_INVALID", "location_ids", "must be at most 10,000"));
@@ -84,16 +93,11 @@ impl Exporter {
         let revision = *api.ledger.directory().revision().borrow();
         let policy = match &*channel_id {
             "" => None,
-            channel_id => Some(api.policy(channel_id).await?),
+            channel_id => Some(api.policy(caller, channel_id).await?),
         };
         location_ids.sort_unstable();
         location_ids.dedup();
-        let mut places = Vec::with_capacity(location_ids.len());
-        for location_id in &location_ids {
-            places.push(api.place(location_id).await?);
-        }
-        places.sort_unstable();
-        let scope = if places.is_empty() { Scope::All } else { Scope::Places(places) };
+        let scope = scope(api, caller, &location_ids).await?;
         // Heads are noted first: what is recorded meanwhile may be told now and again next time.
         let heads = api.ledger.heads().await?.heads;
         let stand = |epoch, seq| Stand { epoch, seq };
@@ -173,11 +177,27 @@ impl Exporter {
     }
 }
 
+/// The locations that are named, or all that exist for the caller.
+async fn scope(api: &Api, caller: &Caller, location_ids: &[String]) -> Result<Scope, Status> {
+    if location_ids.is_empty() {
+        return Ok(api.places_of(caller).await?.map_or(Scope::All, Scope::Places));
+    }
+    let mut places = Vec::with_capacity(location_ids.len());
+    for location_id in location_ids {
+        places.push(api.place(caller, location_id).await?);
+    }
+    places.sort_unstable();
+    Ok(Scope::Places(places))
+}
+
 /// Whether another number may be promised through the channel without anything that happened: by its
-/// policy, or by quotas.
+/// policy, by quotas, or by the status of a location.
 fn policy_changed(known: &Known, channel_id: &str, scope: &Scope, revision: i64) -> bool {
     let Some(channel) = known.known_channel(channel_id) else { return false };
-    channel.revision > revision || known.quotas_since(revision).any(|key| scope.covers(key))
+    let moved = known.locations().filter(|location| location.revision > revision);
+    channel.revision > revision
+        || known.quotas_since(revision).any(|key| scope.covers(key))
+        || moved.map(|location| location.place).any(|place| scope.is_at(place))
 }
 
 fn stock_of(row: &Balance) -> (PositionKey, Stock) {

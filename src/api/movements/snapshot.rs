@@ -6,11 +6,13 @@ use tokio::{sync::Semaphore, time::Instant};
 use tonic::{Status, Streaming};
 
 use crate::{
+    access::Caller,
     ambient,
     api::{
         Api,
-        error::{invalid, invalid_with, overloaded},
+        error::{invalid, invalid_with, overloaded, refused},
         layer::explained,
+        movements::permit::{check_place, check_source},
         proto::{
             ApplySnapshotRequest, ApplySnapshotResponse, Durability, MovementStatus, SnapshotEnd,
             SnapshotHeader, SnapshotRows, SnapshotVariance, apply_snapshot_request::Part,
@@ -23,7 +25,7 @@ use crate::{
         time::Timestamp,
     },
     writer::{
-        Report,
+        Barred, Report,
         snapshot::{Compared, Manner},
     },
 };
@@ -56,11 +58,12 @@ impl Snapshots {
 impl Api {
     pub(super) async fn take_snapshot(
         &self,
+        caller: &Caller,
         mut stream: Streaming<ApplySnapshotRequest>,
         deadline: Instant,
     ) -> Result<ApplySnapshotResponse, Status> {
         let _room = self.snapshots.room.try_acquire().map_err(|_| overloaded())?;
-        let (snapshot, manner) = received(&mut stream, self.snapshots.limits).await?;
+        let (snapshot, manner) = received(&mut stream, caller, self.snapshots.limits).await?;
         let Compared { comparison, mut counts } = self.writer.compare(&snapshot, manner).await?;
         let mut response = told(comparison);
         while !counts.is_empty() {
@@ -68,12 +71,14 @@ impl Api {
             let report = Report {
                 source: snapshot.source.clone(),
                 sent_at: None,
-                actor: String::new(),
+                actor: caller.actor_for(&snapshot.source),
                 drafts: std::mem::replace(&mut counts, rest),
                 up_to: false,
+                barred: Barred::default(),
                 deadline,
             };
-            let settled = self.settle(&snapshot.source, self.writer.submit(report).await?).await?;
+            let pending = self.writer.submit(report).await?;
+            let settled = self.settle(caller, &snapshot.source, pending).await?;
             for result in &settled.results {
                 match result.status() {
                     MovementStatus::Recorded => response.recorded += 1,
@@ -93,6 +98,7 @@ impl Api {
 /// All of a snapshot, if it came to its end and is well formed.
 async fn received(
     stream: &mut Streaming<ApplySnapshotRequest>,
+    caller: &Caller,
     limits: DropLimits,
 ) -> Result<(Snapshot, Manner), Status> {
     let first = next(stream).await?;
@@ -100,6 +106,8 @@ async fn received(
         return Err(invalid("SNAPSHOT_MALFORMED", "header", "must come first"));
     };
     let Header { mut snapshot, row_count, manner } = header_in(header, limits)?;
+    check_source(caller, &snapshot.source)?;
+    check_place(caller, &snapshot.location_id).map_err(|refusal| refused(&refusal))?;
     loop {
         match next(stream).await? {
             Some(Part::Rows(SnapshotRows { rows })) => {

@@ -6,10 +6,11 @@ use prost_types::Duration;
 use tonic::{Code, Status};
 
 use crate::{
+    access::Caller,
     api::{
         Api,
         error::{invalid, status, unknown},
-        network::{IDENTIFIER, identifier},
+        network::{IDENTIFIER, check_policy, identifier},
         page,
         proto::{
             self, ChannelPolicyVersion, ListChannelPolicyVersionsRequest,
@@ -140,9 +141,11 @@ pub(super) fn name_unknown(field: &str) -> Status {
 impl Api {
     pub(super) async fn policy_versions(
         &self,
+        caller: &Caller,
         sent: ListChannelPolicyVersionsRequest,
     ) -> Result<ListChannelPolicyVersionsResponse, Status> {
         let id = identifier(sent.channel_id, "channel_id")?;
+        check_policy(caller, &id)?;
         let rows_max = page::rows_max(sent.page_size)?;
         // A token is of one channel's list.
         let list = format!("{VERSIONS} {id}");

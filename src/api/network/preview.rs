@@ -3,11 +3,15 @@
 use tonic::Status;
 
 use crate::{
+    access::Caller,
     api::{
         Api,
         availability::{AGE_US_DEFAULT, PAIRS_MAX, Pair},
         error::{invalid, unknown},
-        network::policy::{name_unknown, policy_in},
+        network::{
+            check_policy,
+            policy::{name_unknown, policy_in},
+        },
         proto::{PreviewChannelPolicyRequest, PreviewChannelPolicyResponse, PreviewedChange},
         wire::time_out,
     },
@@ -21,18 +25,20 @@ const LOCATIONS_MAX: usize = 100;
 impl Api {
     pub(super) async fn preview(
         &self,
+        caller: &Caller,
         sent: PreviewChannelPolicyRequest,
     ) -> Result<PreviewChannelPolicyResponse, Status> {
         let then = policy_in(sent.policy.unwrap_or_default())?;
         let channel_id = then.channel_id.clone();
+        check_policy(caller, &channel_id)?;
         let now = self.ledger.policy(&channel_id).await?;
         let now = now.ok_or_else(|| unknown("channel", "channel_id", &channel_id))?.policy;
         let then = self.ledger.resolve_policy(then).await?.map_err(|field| name_unknown(&field))?;
         let skus = match sent.skus.is_empty() {
-            true => self.skus_at(&sent.location_ids).await?,
+            true => self.skus_at(caller, &sent.location_ids).await?,
             false => sent.skus,
         };
-        let pairs = self.pairs(skus, sent.location_ids).await?;
+        let pairs = self.pairs(caller, skus, sent.location_ids).await?;
         let keys = pairs.keys();
         let (channel, age_us_max) = (now.channel, AGE_US_DEFAULT);
         let question = Question { keys, channel, own: None, seen: None, age_us_max };
@@ -48,14 +54,18 @@ impl Api {
     }
 
     /// Items that the ledger has heard of at these locations.
-    async fn skus_at(&self, location_ids: &[String]) -> Result<Vec<String>, Status> {
+    async fn skus_at(
+        &self,
+        caller: &Caller,
+        location_ids: &[String],
+    ) -> Result<Vec<String>, Status> {
         if !(1..=LOCATIONS_MAX).contains(&location_ids.len()) {
             let rule = "must be 1 to 100 where skus are not set";
             return Err(invalid("FIELD_INVALID", "location_ids", rule));
         }
         let mut places = Vec::with_capacity(location_ids.len());
         for location_id in location_ids {
-            places.push(self.place(location_id).await?);
+            places.push(self.place(caller, location_id).await?);
         }
         // One more than fit is enough to see that they are too many.
         let skus_max = PAIRS_MAX / places.len().max(1) + 1;

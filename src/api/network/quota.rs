@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use tonic::Status;
 
 use crate::{
+    access::Caller,
     api::{
         Api,
         error::invalid,
@@ -32,20 +33,22 @@ const QUOTAS: &str = "quotas of";
 impl Api {
     pub(super) async fn put_all_quotas(
         &self,
+        caller: &Caller,
         sent: PutQuotasRequest,
     ) -> Result<PutQuotasResponse, Status> {
         let quotas = quotas_in(sent.quotas)?;
-        match self.ledger.put_quotas(&quotas).await? {
+        for (index, quota) in quotas.iter().enumerate() {
+            check_reach(caller, quota).map_err(|field| name_unknown(index, field))?;
+        }
+        match self.acting_for(caller).put_quotas(&quotas).await? {
             PutQuotas::Put => Ok(PutQuotasResponse {}),
-            PutQuotas::NameUnknown(index, field) => {
-                let field = format!("quotas[{index}].{field}");
-                Err(invalid("FIELD_INVALID", &field, "is unknown; put it first"))
-            }
+            PutQuotas::NameUnknown(index, field) => Err(name_unknown(index, field)),
         }
     }
 
     pub(super) async fn list_all_quotas(
         &self,
+        caller: &Caller,
         sent: ListQuotasRequest,
     ) -> Result<ListQuotasResponse, Status> {
         let id = identifier(sent.location_id, "location_id")?;
@@ -56,13 +59,27 @@ impl Api {
             None => (i32::MIN, i32::MIN),
             Some(after) => place_of(&after).ok_or_else(page::malformed)?,
         };
-        let place = self.place(&id).await?;
-        let rows = self.ledger.quotas(place, &id, after, rows_max).await?;
+        let place = self.place(caller, &id).await?;
+        let channels = self.channels_of(caller).await?;
+        let rows = self.ledger.quotas((place, &id), channels.as_deref(), after, rows_max).await?;
         let last = |row: &StoredQuota| format!("{} {}", row.item.0, row.quota.channel.0);
         let next_page_token = page::next(&list, &rows, rows_max, last);
         let quotas = rows.into_iter().map(quota_out).collect();
         Ok(ListQuotasResponse { quotas, next_page_token })
     }
+}
+
+/// Names outside of the caller's reach are as unknown as others that nobody has heard of.
+fn check_reach(caller: &Caller, quota: &NamedQuota) -> Result<(), &'static str> {
+    if !caller.channels.includes(&quota.channel_id) {
+        return Err("channel_id");
+    }
+    caller.locations.includes(&quota.location_id).then_some(()).ok_or("location_id")
+}
+
+fn name_unknown(index: usize, field: &str) -> Status {
+    let field = format!("quotas[{index}].{field}");
+    invalid("FIELD_INVALID", &field, "is unknown; put it first")
 }
 
 /// Item and channel behind which a page begins.

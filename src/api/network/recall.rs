@@ -4,6 +4,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use crate::{
+    access::Caller,
     api::{
         Api,
         error::{invalid, unknown},
@@ -27,12 +28,14 @@ use crate::{
 impl Api {
     pub(super) async fn block(
         &self,
+        caller: &Caller,
         sent: BlockItemRequest,
         deadline: Instant,
     ) -> Result<BlockItemResponse, Status> {
         let BlockItemRequest { sku, actor, note } = sent;
         check(&sku)?;
         let actor = if actor.is_empty() { actor } else { identifier(actor, "actor")? };
+        let actor = caller.acting(actor);
         if !is_text(&note, NOTE_CHARS_MAX) {
             let rule = "must be at most 500 characters without control characters";
             return Err(invalid("FIELD_INVALID", "note", rule));

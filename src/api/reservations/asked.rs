@@ -1,13 +1,19 @@
 //! What was asked for, decoded and checked for everything that needs no look at any state.
 
+use std::sync::Arc;
+
 use prost_types::Duration;
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Request, Status};
 
 use crate::{
+    access::Caller,
     api::{
+        authorise::caller,
         error::{invalid, refused},
+        movements::deadline,
         proto::{self, BatchCreateReservationsRequest, CreateReservationRequest, Line, LinePolicy},
+        reach::{check_channel, check_location},
     },
     stock::{
         channel_policy::{HOLD_TTL_MAX, RESERVATION_TTL_MAX, TTL_MIN},
@@ -22,21 +28,31 @@ use crate::{
     writer::request::{Ask, NewPromise},
 };
 
-/// Who asks, as long as nobody has to say who he is.
-pub(super) const ANYBODY: &str = "anonymous";
-
 const IDENTIFIER: &str = "must match [A-Za-z0-9._:/-]{1,64}";
+
+/// Who calls, and when it gives up.
+pub(super) struct Call {
+    pub caller: Arc<Caller>,
+    pub deadline: Instant,
+}
 
 /// A request about a reservation that there is.
 pub(super) struct Asked {
+    pub caller: Arc<Caller>,
     pub ask: Ask,
     pub id: ReservationId,
 }
 
+impl Call {
+    pub(super) fn of<T>(request: &Request<T>) -> Call {
+        Call { caller: caller(request), deadline: deadline(request) }
+    }
+}
+
 impl Asked {
-    pub(super) fn new(request_id: &str, id: &str, deadline: Instant) -> Result<Asked, Status> {
-        let ask = ask(request_id, String::new(), deadline)?;
-        Ok(Asked { ask, id: reservation_id(id)? })
+    pub(super) fn new(request_id: &str, id: &str, call: Call) -> Result<Asked, Status> {
+        let ask = ask(request_id, String::new(), &call)?;
+        Ok(Asked { ask, id: reservation_id(id)?, caller: call.caller })
     }
 
     /// Why.
@@ -55,33 +71,42 @@ impl Asked {
     }
 }
 
-pub(super) fn ask(request_id: &str, channel_id: String, deadline: Instant) -> Result<Ask, Status> {
+/// What asks for stock names its channel in [`asking`]; what is asked about something that there is has
+/// none.
+pub(super) fn ask(request_id: &str, channel_id: String, call: &Call) -> Result<Ask, Status> {
     if !is_key(request_id) {
         let rule = "must be 1 to 64 printable ASCII characters";
         return Err(invalid("REQUEST_ID_INVALID", "request_id", rule));
     }
     Ok(Ask {
-        caller: ANYBODY.to_owned(),
+        caller: call.caller.owner().to_owned(),
         request_id: request_id.to_owned(),
         channel_id: optional_identifier(channel_id, "channel_id")?,
         actor: String::new(),
         reason: String::new(),
-        deadline,
+        deadline: call.deadline,
     })
+}
+
+/// The same of a request for stock, which is judged by the policy of its channel.
+pub(super) fn asking(request_id: &str, channel_id: String, call: &Call) -> Result<Ask, Status> {
+    let ask = ask(request_id, channel_id, call)?;
+    check_channel(&call.caller, &ask.channel_id)?;
+    Ok(ask)
 }
 
 pub(super) fn creation(
     sent: CreateReservationRequest,
-    deadline: Instant,
+    call: &Call,
 ) -> Result<(Ask, NewPromise), Status> {
-    let ask = ask(&sent.request_id, sent.channel_id, deadline)?;
+    let ask = asking(&sent.request_id, sent.channel_id, call)?;
     let hold = optional_hold_id(&sent.hold_id)?;
     let lines = match hold {
         Some(_) => optional_lines(sent.lines)?,
         None => lines(sent.lines)?,
     };
     let promise = NewPromise {
-        location_id: location_id(sent.location_id)?,
+        location_id: reached(&call.caller, sent.location_id)?,
         lines,
         hold,
         ttl: ttl(sent.ttl, RESERVATION_TTL_MAX)?,
@@ -95,9 +120,9 @@ pub(super) fn creation(
 
 pub(super) fn basket(
     sent: BatchCreateReservationsRequest,
-    deadline: Instant,
+    call: &Call,
 ) -> Result<(Ask, Vec<NewPromise>), Status> {
-    let ask = ask(&sent.request_id, sent.channel_id, deadline)?;
+    let ask = asking(&sent.request_id, sent.channel_id, call)?;
     if !(1..=BASKET_MAX).contains(&sent.reservations.len()) {
         return Err(invalid("RESERVATIONS_INVALID", "reservations", "must be 1 to 20"));
     }
@@ -107,7 +132,7 @@ pub(super) fn basket(
     let customer_ref = optional_identifier(sent.customer_ref, "customer_ref")?;
     let mut promises: Vec<NewPromise> = Vec::with_capacity(sent.reservations.len());
     for draft in sent.reservations {
-        let location_id = location_id(draft.location_id)?;
+        let location_id = reached(&call.caller, draft.location_id)?;
         if promises.iter().any(|promise| promise.location_id == location_id) {
             let rule = "must name each location once";
             return Err(invalid("LOCATION_REPEATED", "reservations.location_id", rule));
@@ -156,6 +181,13 @@ pub(super) fn location_id(id: String) -> Result<String, Status> {
         true => Ok(id),
         false => Err(invalid("LOCATION_ID_INVALID", "location_id", IDENTIFIER)),
     }
+}
+
+/// A location that exists for the caller.
+pub(super) fn reached(caller: &Caller, id: String) -> Result<String, Status> {
+    let id = location_id(id)?;
+    check_location(caller, &id)?;
+    Ok(id)
 }
 
 pub(super) fn optional_identifier(id: String, field: &str) -> Result<String, Status> {

@@ -1,6 +1,5 @@
 //! Holds.
 
-use tokio::time::Instant;
 use tonic::Status;
 
 use crate::{
@@ -12,7 +11,7 @@ use crate::{
             ReplaceHoldResponse,
         },
         reservations::asked::{
-            ask, hold_id, lines, location_id, optional_identifier, per_line, ttl,
+            Call, ask, asking, hold_id, lines, optional_identifier, per_line, reached, ttl,
         },
         wire::time_out,
     },
@@ -27,11 +26,11 @@ impl Api {
     pub(super) async fn hold(
         &self,
         sent: HoldStockRequest,
-        deadline: Instant,
+        call: Call,
     ) -> Result<HoldStockResponse, Status> {
-        let ask = ask(&sent.request_id, sent.channel_id, deadline)?;
+        let ask = asking(&sent.request_id, sent.channel_id, &call)?;
         let promise = NewPromise {
-            location_id: location_id(sent.location_id)?,
+            location_id: reached(&call.caller, sent.location_id)?,
             lines: lines(sent.lines)?,
             hold: None,
             ttl: ttl(sent.ttl, HOLD_TTL_MAX)?,
@@ -47,10 +46,11 @@ impl Api {
     pub(super) async fn replace(
         &self,
         sent: ReplaceHoldRequest,
-        deadline: Instant,
+        call: Call,
     ) -> Result<ReplaceHoldResponse, Status> {
-        let ask = ask(&sent.request_id, sent.channel_id, deadline)?;
+        let ask = asking(&sent.request_id, sent.channel_id, &call)?;
         let id = hold_id(&sent.hold_id)?;
+        self.check_hold_place(&call.caller, id).await?;
         let promise = NewPromise {
             location_id: String::new(),
             lines: lines(sent.lines)?,
@@ -69,10 +69,11 @@ impl Api {
     pub(super) async fn extend(
         &self,
         sent: ExtendHoldRequest,
-        deadline: Instant,
+        call: Call,
     ) -> Result<ExtendHoldResponse, Status> {
-        let ask = ask(&sent.request_id, String::new(), deadline)?;
+        let ask = ask(&sent.request_id, String::new(), &call)?;
         let id = hold_id(&sent.hold_id)?;
+        self.check_hold_place(&call.caller, id).await?;
         let ttl = ttl(sent.ttl, HOLD_TTL_MAX)?.unwrap_or(HOLD_TTL_DEFAULT);
         let (hold, durability) = self.held(self.writer.extend_hold(ask, id, ttl).await?).await?;
         Ok(ExtendHoldResponse { hold, durability })
@@ -81,10 +82,12 @@ impl Api {
     pub(super) async fn release(
         &self,
         sent: ReleaseHoldRequest,
-        deadline: Instant,
+        call: Call,
     ) -> Result<ReleaseHoldResponse, Status> {
-        let ask = ask(&sent.request_id, String::new(), deadline)?;
-        self.writer.release_hold(ask, hold_id(&sent.hold_id)?).await?;
+        let ask = ask(&sent.request_id, String::new(), &call)?;
+        let id = hold_id(&sent.hold_id)?;
+        self.check_hold_place(&call.caller, id).await?;
+        self.writer.release_hold(ask, id).await?;
         Ok(ReleaseHoldResponse {})
     }
 

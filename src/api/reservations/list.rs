@@ -3,9 +3,11 @@
 use tonic::Status;
 
 use crate::{
+    access::Caller,
     api::{
         Api,
         error::invalid,
+        guard::Who,
         page,
         proto::{ListReservationsRequest, ListReservationsResponse},
         reservations::asked::{location_id, optional_identifier, pickup_code, unknown_value},
@@ -25,12 +27,20 @@ const STATE_MAX: i16 = State::Moved as i16;
 impl Api {
     pub(super) async fn list(
         &self,
+        caller: &Caller,
         sent: ListReservationsRequest,
+        who: &Who,
     ) -> Result<ListReservationsResponse, Status> {
         let rows_max = page::rows_max(sent.page_size)?;
         let (mut partition, mut after) = position(&sent.page_token)?;
-        let place = self.listed_place(&sent).await?;
-        let filter = self.filter(&sent, place)?;
+        let place = self.listed_place(caller, &sent).await?;
+        let mut filter = self.filter(&sent, place)?;
+        filter.places = self.places_of(caller).await?;
+        filter.channels = self.channels_of(caller).await?;
+        let tried = place.filter(|_| filter.code_hash.is_some()).map(|place| place.location);
+        if let Some(location) = tried {
+            self.guard.may_try_code(who, location)?;
+        }
         let partitions = match place {
             Some(place) => vec![place.partition],
             None => self.ledger.partitions().await?.to_vec(),
@@ -44,6 +54,9 @@ impl Api {
                 break;
             }
         }
+        if let Some(location) = tried.filter(|_| found.is_empty()) {
+            self.guard.code_was_wrong(who, location);
+        }
         if let Some(last) = found.last() {
             (partition, after) = (last.id.place.partition.0, last.id.no);
         }
@@ -54,12 +67,16 @@ impl Api {
         Ok(ListReservationsResponse { reservations, next_page_token })
     }
 
-    async fn listed_place(&self, sent: &ListReservationsRequest) -> Result<Option<Place>, Status> {
+    async fn listed_place(
+        &self,
+        caller: &Caller,
+        sent: &ListReservationsRequest,
+    ) -> Result<Option<Place>, Status> {
         if sent.location_id.is_empty() {
             return Ok(None);
         }
         let id = location_id(sent.location_id.clone())?;
-        Ok(Some(self.place(&id).await?))
+        Ok(Some(self.place(caller, &id).await?))
     }
 
     fn filter(
@@ -92,7 +109,7 @@ impl Api {
             return Err(invalid("FILTER_REQUIRED", "location_id", rule));
         }
         let location = place.map(|place| place.location);
-        Ok(Filter { location, states, code_hash, order_ref, customer_ref })
+        Ok(Filter { location, states, code_hash, order_ref, customer_ref, ..Filter::default() })
     }
 }
 

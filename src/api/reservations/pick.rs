@@ -1,8 +1,11 @@
 //! Picking: what was not found, and who else has it.
 
+use std::sync::Arc;
+
 use tonic::Status;
 
 use crate::{
+    access::Caller,
     api::{
         Api,
         proto::{ProposedLocation, ReportPickResponse},
@@ -25,12 +28,13 @@ impl Api {
         asked: Asked,
         lines: Vec<(String, i64, ShortCause)>,
     ) -> Result<ReportPickResponse, Status> {
-        let id = asked.id;
-        let stepped = self.writer.change(asked.ask, id, Wish::ReportPick(lines.clone())).await?;
+        let (id, caller) = (asked.id, Arc::clone(&asked.caller));
+        let stepped = self.step(asked, Wish::ReportPick(lines.clone())).await?;
         let missing = self.missing(&id, stepped.reservations.first(), &lines).await;
         let channel = stepped.reservations.first().and_then(|after| after.channel);
-        let proposed_locations = self.proposed(&id, channel, &missing.unwrap_or_default()).await;
-        let Answer { reservation, token, durability } = self.answer(stepped).await?;
+        let missing = missing.unwrap_or_default();
+        let proposed_locations = self.proposed(&caller, &id, channel, &missing).await;
+        let Answer { reservation, token, durability } = self.answer(&caller, stepped).await?;
         Ok(ReportPickResponse { reservation, proposed_locations, token, durability })
     }
 
@@ -59,6 +63,7 @@ impl Api {
     /// A proposal is worth less than the answer that it comes with: without one it is still right.
     async fn proposed(
         &self,
+        caller: &Caller,
         id: &ReservationId,
         channel: Option<ChannelNo>,
         missing: &[(ItemNo, i64)],
@@ -67,7 +72,8 @@ impl Api {
             return Vec::new();
         }
         let Ok(policy) = self.policy_of(channel).await else { return Vec::new() };
-        let found = self.reads.elsewhere(id.place, missing, &policy, PROPOSED_MAX).await;
+        let rules = (&*policy, &caller.locations);
+        let found = self.reads.elsewhere(id.place, missing, rules, PROPOSED_MAX).await;
         let found = found.unwrap_or_default().into_iter();
         found
             .map(|nearby| ProposedLocation {

@@ -11,6 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use crate::{
+    access::Caller,
     api::{
         Api,
         proto::{ReservationTask, WatchReservationsRequest, WatchReservationsResponse, WorkItem},
@@ -31,6 +32,7 @@ const OVERDUE_EVERY: Duration = Duration::from_secs(1);
 /// A watcher of one location.
 struct Watcher {
     api: Api,
+    caller: Arc<Caller>,
     place: Place,
     answers: mpsc::Sender<Result<WatchReservationsResponse, Status>>,
     /// What was told last of everything that is on the list.
@@ -54,14 +56,16 @@ impl From<Status> for End {
 impl Api {
     pub(super) async fn watch(
         &self,
+        caller: Arc<Caller>,
         sent: WatchReservationsRequest,
     ) -> Result<Pin<Box<dyn Stream<Item = Result<WatchReservationsResponse, Status>> + Send>>, Status>
     {
-        let place = self.place(&sent.location_id).await?;
+        let place = self.place(&caller, &sent.location_id).await?;
         // Interest is registered before anything is looked at, so that nothing falls in between.
         let news = self.follow.subscribe(place.partition).await?.news;
         let (answers, stream) = mpsc::channel(1);
-        let watcher = Watcher { api: self.clone(), place, answers, told: BTreeMap::new() };
+        let (api, told) = (self.clone(), BTreeMap::new());
+        let watcher = Watcher { api, caller, place, answers, told };
         tokio::spawn(watcher.run(news));
         Ok(Box::pin(ReceiverStream::new(stream)))
     }
@@ -163,8 +167,17 @@ impl Watcher {
         self.tell(found.map_err(Status::from)?, false).await
     }
 
-    async fn tell(&mut self, reservations: Vec<Reservation>, complete: bool) -> Result<(), End> {
+    async fn tell(&mut self, found: Vec<Reservation>, complete: bool) -> Result<(), End> {
         let now = now();
+        let mut reservations = Vec::with_capacity(found.len());
+        for made in found {
+            if self.api.reaches_channel(&self.caller, made.channel).await? {
+                reservations.push(made);
+            }
+        }
+        if reservations.is_empty() && !complete {
+            return Ok(());
+        }
         let mut items = Vec::with_capacity(reservations.len());
         let told = self.api.told(&reservations).await?;
         for (made, told) in reservations.iter().zip(told) {

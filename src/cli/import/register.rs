@@ -1,21 +1,24 @@
 //! Creates the master data that a file rests on, before its lines are sent.
 use futures::{StreamExt as _, TryStreamExt as _};
-use tonic::{Code, Status, transport};
+use tonic::{Code, Status};
 
 use super::{
     feed::Feed,
     retry::Patience,
     send::{Connections, SendError},
 };
-use crate::api::proto::{
-    Channel, GetChannelRequest, GetLocationRequest, Item, Location, PutChannelRequest,
-    PutItemRequest, PutLocationRequest, network_service_client::NetworkServiceClient,
+use crate::{
+    api::proto::{
+        Channel, GetChannelRequest, GetLocationRequest, Item, Location, PutChannelRequest,
+        PutItemRequest, PutLocationRequest, network_service_client::NetworkServiceClient,
+    },
+    cli::client::Connection,
 };
 
 /// Enough to hide the round trips of some hundred shops.
 const CALLS_AT_ONCE_MAX: usize = 32;
 
-type Client = NetworkServiceClient<transport::Channel>;
+type Client = NetworkServiceClient<Connection>;
 
 /// Creates locations and channels that do not exist, and registers the codes that are not stock.
 /// What exists is left as it is: an import must not undo what an administrator wrote.

@@ -5,10 +5,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Status, Streaming,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Status, Streaming};
 
 use super::{
     feed::Lines,
@@ -16,9 +13,12 @@ use super::{
     retry::Patience,
     tally::Tally,
 };
-use crate::api::proto::{
-    Movement, MovementKind, SyncMovementsRequest, SyncMovementsResponse,
-    movement_service_client::MovementServiceClient,
+use crate::{
+    api::proto::{
+        Movement, MovementKind, SyncMovementsRequest, SyncMovementsResponse,
+        movement_service_client::MovementServiceClient,
+    },
+    cli::client::{ClientConfig, Connection},
 };
 
 /// The most that the contract allows in one message.
@@ -34,24 +34,27 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Several connections to one server; each is made when it is first used, and again when it broke.
 #[derive(Clone)]
-pub(crate) struct Connections(Vec<Channel>);
+pub(crate) struct Connections(Vec<Connection>);
 
 impl Connections {
     /// Connects nothing yet.
     ///
     /// # Errors
-    /// When `address` is not an address such as `http://127.0.0.1:7777`.
-    pub(crate) fn new(address: &str, count: usize) -> Result<Self, tonic::transport::Error> {
-        let endpoint = Endpoint::from_shared(address.to_owned())?
+    /// When the settings cannot be used.
+    pub(crate) fn new(client: &ClientConfig, count: usize) -> anyhow::Result<Self> {
+        let credential = client.credential()?;
+        let endpoint = client
+            .endpoint()?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-        Ok(Self((0..count.max(1)).map(|_| endpoint.connect_lazy()).collect()))
+        let connection = |_| Connection::new(endpoint.connect_lazy(), credential.clone());
+        Ok(Self((0..count.max(1)).map(connection).collect()))
     }
 
     /// One of them, the same for the same number.
-    pub(crate) fn channel(&self, number: usize) -> Channel {
+    pub(crate) fn channel(&self, number: usize) -> Connection {
         self.0[number % self.0.len()].clone()
     }
 }
@@ -141,7 +144,7 @@ pub(crate) async fn send(
 
 /// A lane on its way, and how far it got.
 struct Stream<'a> {
-    client: MovementServiceClient<Channel>,
+    client: MovementServiceClient<Connection>,
     lines: Arc<dyn Lines>,
     lane: Lane,
     /// Steps that were answered; a new stream begins behind them.

@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf, time::Duration};
 
 use super::{
-    ClickAndCollect, ImportFile, ImportOptions, OpeningRule,
+    ClickAndCollect, ClientConfig, ImportFile, ImportOptions, OpeningRule,
     fake::{Fake, Fault},
     feed::{Feed, Lines as _},
     opening::Opening,
@@ -15,7 +15,7 @@ const ANY_PORT: std::net::SocketAddr =
 
 fn options(addr: std::net::SocketAddr) -> ImportOptions {
     ImportOptions {
-        addr: format!("http://{addr}"),
+        client: ClientConfig::plain(format!("http://{addr}")),
         retry_for: Duration::from_secs(60),
         shuffle: None,
         duplicate: 0.0,

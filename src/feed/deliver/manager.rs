@@ -147,7 +147,7 @@ impl Manager {
     }
 
     async fn sinks(&mut self) -> Result<FxHashMap<i32, Sink>, Fault> {
-        let webhooks = self.ledger.webhooks("", WEBHOOKS_MAX).await?;
+        let webhooks = self.ledger.webhooks(None, "", WEBHOOKS_MAX).await?;
         let enabled = webhooks.into_iter().filter(|webhook| webhook.enabled);
         let sink = |webhook: Webhook| {
             let (no, revision) = (webhook.no, webhook.revision);

@@ -1,6 +1,6 @@
 //! Publishes events to a message stream: NATS JetStream, which acknowledges what it has stored.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_nats::{
     ConnectOptions,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Which stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StreamOptions {
     /// `nats://user:password@host:port`.
     pub url: String,
@@ -25,6 +25,15 @@ pub struct StreamOptions {
     pub stream: Option<String>,
     /// So many available units, and fewer, are low; 0: never.
     pub low_units: i64,
+}
+
+impl fmt::Debug for StreamOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL has a password.
+        let mut shown = f.debug_struct("StreamOptions");
+        shown.field("subject_prefix", &self.subject_prefix).field("stream", &self.stream);
+        shown.finish_non_exhaustive()
+    }
 }
 
 /// A stream, connected to when it is needed first. Cheap to clone.
@@ -73,6 +82,8 @@ impl Stream {
     }
 
     async fn connect(&self) -> Result<Context, &'static str> {
+        // The client takes the one of the process. Fails where it was chosen before.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let options = ConnectOptions::new().name("stockroom").connection_timeout(self.timeout);
         let client = options.connect(&self.options.url).await.map_err(|error| {
             tracing::debug!(%error, "the message stream cannot be reached");

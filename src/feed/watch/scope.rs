@@ -23,6 +23,15 @@ impl Scope {
         }
     }
 
+    /// Whether some of them may be at a place.
+    pub fn is_at(&self, place: Place) -> bool {
+        match self {
+            Scope::Positions(keys) => keys.iter().any(|key| key.place == place),
+            Scope::Places(places) => places.binary_search(&place).is_ok(),
+            Scope::All => true,
+        }
+    }
+
     /// Whether a position is one of them.
     pub fn covers(&self, key: PositionKey) -> bool {
         match self {

@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use crate::ledger::{
     Ledger,
     fault::{Answered as _, Fault},
+    network::Change,
 };
 
 /// Through which goods are sold.
@@ -21,7 +22,8 @@ impl Ledger {
     /// # Errors
     /// The database is away.
     pub async fn put_channel(&self, channel: &Channel) -> Result<(), Fault> {
-        let (mut transaction, revision) = self.begin_put().await?;
+        let change = Change { what: "channel", subject: &channel.channel_id, ..Change::default() };
+        let (mut transaction, revision) = self.begin_put(change).await?;
         put_channel(&mut transaction, channel, revision).await?;
         transaction.commit().await.map_err(Fault::doing("commit a channel"))
     }
@@ -41,17 +43,24 @@ impl Ledger {
         .await
     }
 
-    /// Channels with an id above `after`, by id.
+    /// Channels with an id above `after`, by id; among these ids, or all (`None`).
     ///
     /// # Errors
     /// The database is away.
-    pub async fn channels(&self, after: &str, rows_max: i64) -> Result<Vec<Channel>, Fault> {
+    pub async fn channels(
+        &self,
+        among: Option<&[String]>,
+        after: &str,
+        rows_max: i64,
+    ) -> Result<Vec<Channel>, Fault> {
         sqlx::query_as!(
             Channel,
             "select channel_id, name from channel
-             where channel_id > $1 order by channel_id limit $2",
+             where channel_id > $1 and ($3::text[] is null or channel_id = any($3))
+             order by channel_id limit $2",
             after,
             rows_max,
+            among as _,
         )
         .fetch_all(&self.readers)
         .answered("list channels")

@@ -6,7 +6,7 @@ use crate::{
     ledger::{
         Ledger,
         fault::{Answered as _, Fault},
-        network::{LocationRow, location::Location},
+        network::{Change, LocationRow, location::Location},
     },
     stock::ids::Place,
 };
@@ -39,7 +39,8 @@ impl Ledger {
     /// # Errors
     /// The database is away.
     pub async fn close_location(&self, location_id: &str) -> Result<Closed, Fault> {
-        let (mut transaction, revision) = self.begin_put().await?;
+        let change = Change { what: "location_closed", subject: location_id, ..Change::default() };
+        let (mut transaction, revision) = self.begin_put(change).await?;
         let row = LocationRow::in_transaction(&mut transaction, location_id).await?;
         let Some(row) = row else { return Ok(Closed::Unknown) };
         if row.live().closed_at.is_none() {

@@ -7,6 +7,7 @@ use crate::{
         Ledger,
         directory::KnownItem,
         fault::{Answered as _, Fault},
+        network::Change,
         sql_time::At,
     },
     stock::{ids::ItemNo, time::Timestamp},
@@ -39,7 +40,8 @@ impl Ledger {
     /// # Errors
     /// The database is away.
     pub async fn put_item(&self, item: &PutItem) -> Result<Item, Fault> {
-        let (mut transaction, revision) = self.begin_put().await?;
+        // Importers put all items every night: that is no news.
+        let (mut transaction, revision) = self.begin_put_unnoted().await?;
         let (known, item) = put_item(&mut transaction, item, revision).await?;
         transaction.commit().await.map_err(Fault::doing("commit an item"))?;
         self.directory().learn_item(&item.sku, known);
@@ -58,7 +60,9 @@ impl Ledger {
         actor: &str,
         note: &str,
     ) -> Result<Option<Item>, Fault> {
-        let (mut transaction, revision) = self.begin_put().await?;
+        let what = if recalled { "recall" } else { "recall_ended" };
+        let change = Change { what, subject: sku, actor: Some(actor), detail: note };
+        let (mut transaction, revision) = self.begin_put(change).await?;
         let row = sqlx::query!(
             r#"update item set revision = $2,
                    recalled_at = case when $3 then coalesce(recalled_at, clock_timestamp()) end,

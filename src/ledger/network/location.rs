@@ -10,6 +10,7 @@ use crate::{
         Ledger,
         directory::KnownLocation,
         fault::{Answered as _, Defect, Fault},
+        network::Change,
         partition_for,
         sql_time::At,
     },
@@ -86,7 +87,9 @@ impl Ledger {
     pub async fn put_location(&self, location: Location) -> Result<Location, Fault> {
         let partitions = self.partitions().await?;
         let partition = partition_for(&location.location_id, partitions.len());
-        let (mut transaction, revision) = self.begin_put().await?;
+        let change =
+            Change { what: "location", subject: &location.location_id, ..Change::default() };
+        let (mut transaction, revision) = self.begin_put(change).await?;
         put_location(&mut transaction, &location, partition, revision).await?;
         let stored = LocationRow::written(&mut transaction, &location.location_id).await?;
         transaction.commit().await.map_err(Fault::doing("commit a location"))?;
@@ -110,12 +113,17 @@ impl Ledger {
         Ok(rows.pop().map(|row| row.location().1))
     }
 
-    /// Locations with an id above `after`, by id.
+    /// Locations with an id above `after`, by id; among these ids, or all (`None`).
     ///
     /// # Errors
     /// The database is away.
-    pub async fn locations(&self, after: &str, rows_max: i64) -> Result<Vec<Location>, Fault> {
-        let rows = LocationRow::after(&self.readers, after, rows_max).await?;
+    pub async fn locations(
+        &self,
+        among: Option<&[String]>,
+        after: &str,
+        rows_max: i64,
+    ) -> Result<Vec<Location>, Fault> {
+        let rows = LocationRow::after(&self.readers, among, after, rows_max).await?;
         Ok(rows.into_iter().map(|row| row.location().1).collect())
     }
 }
@@ -165,11 +173,22 @@ impl LocationRow {
             .await
     }
 
-    async fn after(pool: &PgPool, after: &str, rows_max: i64) -> Result<Vec<LocationRow>, Fault> {
-        select_locations!("where location_id > $1 order by location_id limit $2", after, rows_max)
-            .fetch_all(pool)
-            .answered("list locations")
-            .await
+    async fn after(
+        pool: &PgPool,
+        among: Option<&[String]>,
+        after: &str,
+        rows_max: i64,
+    ) -> Result<Vec<LocationRow>, Fault> {
+        select_locations!(
+            "where location_id > $1 and ($3::text[] is null or location_id = any($3))
+             order by location_id limit $2",
+            after,
+            rows_max,
+            among as _
+        )
+        .fetch_all(pool)
+        .answered("list locations")
+        .await
     }
 
     /// As the hot path needs it.

@@ -15,6 +15,7 @@ use crate::{
         Ledger,
         directory::KnownChannel,
         fault::{Answered as _, Fault},
+        network::Change,
         sql_time::At,
     },
     stock::{
@@ -103,7 +104,9 @@ impl Ledger {
         expected_version: Option<i64>,
         by: PutBy<'_>,
     ) -> Result<PutPolicy, Fault> {
-        let (mut transaction, revision) = self.begin_put().await?;
+        let (subject, actor) = (put.channel_id.clone(), Some(by.actor));
+        let change = Change { what: "channel_policy", subject: &subject, actor, detail: by.note };
+        let (mut transaction, revision) = self.begin_put(change).await?;
         // The lock on the revision keeps every other put away until the end.
         let refused = match policy_version(&mut transaction, &put.channel_id).await? {
             None => Some(PutPolicy::ChannelUnknown),
@@ -150,20 +153,22 @@ impl Ledger {
         Ok(self.told(rows).await?.pop())
     }
 
-    /// Policies that were put, of channels with an id above `after`, by id, and whether there may be
+    /// Policies that were put, of channels with an id above `after`, by id, among these ids or all
+    /// (`None`), and whether there may be
     /// more: their rules and locations may be many, and an answer must fit into a message.
     ///
     /// # Errors
     /// The database is away.
     pub async fn policies(
         &self,
+        among: Option<&[String]>,
         after: &str,
         rows_max: i64,
     ) -> Result<(Vec<ChannelPolicy>, bool), Fault> {
         let mut page = Page::new(rows_max);
         while let Some(rows_max) = page.wanted() {
             let after = page.rows.last().map_or(after, |row| &row.channel_id).to_owned();
-            page.add(PolicyRow::after(&self.readers, &after, rows_max).await?);
+            page.add(PolicyRow::after(&self.readers, among, &after, rows_max).await?);
         }
         Ok((self.told(page.rows).await?, page.more))
     }

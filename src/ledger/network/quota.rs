@@ -10,7 +10,8 @@ use crate::{
         fault::{Answered as _, Fault},
         head::lock_statement,
         load::{load, open_at},
-        network::policy::Numbers,
+        network::{Change, policy::Numbers},
+        queries::numbers,
         sql_time::At,
     },
     stock::{
@@ -74,7 +75,10 @@ impl Ledger {
     /// # Errors
     /// The database is away, or a head was not to be had for 5 s.
     pub async fn put_quotas(&self, quotas: &[NamedQuota]) -> Result<PutQuotas, Fault> {
-        let (mut transaction, revision) = self.begin_put().await?;
+        let subject = quotas.first().map_or("", |quota| &quota.location_id);
+        let detail = format!("{} quotas", quotas.len());
+        let change = Change { what: "quotas", subject, detail: &detail, ..Change::default() };
+        let (mut transaction, revision) = self.begin_put(change).await?;
         let connection = &mut *transaction;
         let resolved = match resolve(connection, quotas).await? {
             Ok(resolved) => resolved,
@@ -113,11 +117,12 @@ impl Ledger {
     /// The database is away.
     pub async fn quotas(
         &self,
-        place: Place,
-        location_id: &str,
+        (place, location_id): (Place, &str),
+        among: Option<&[ChannelNo]>,
         after: (i32, i32),
         rows_max: i64,
     ) -> Result<Vec<StoredQuota>, Fault> {
+        let channels = numbers(among, |channel| channel.0);
         let rows = sqlx::query!(
             r#"select item, channel, units, soft, borrow_after_us, used,
                    used_at as "used_at: At", since_seq, clock_timestamp() as "now!: At",
@@ -126,12 +131,14 @@ impl Ledger {
                        as "channel_id!"
                from quota
                where partition = $1 and location = $2 and (item, channel) > ($3, $4)
+                   and ($6::int[] is null or channel = any($6))
                order by item, channel limit $5"#,
             place.partition.0,
             place.location.0,
             after.0,
             after.1,
             rows_max,
+            channels as _,
         )
         .fetch_all(&self.readers)
         .answered("list quotas")

@@ -6,7 +6,7 @@ use crate::{
     ledger::{
         Ledger,
         fault::{Answered as _, Fault},
-        network::{LocationRow, location::Location},
+        network::{Change, LocationRow, location::Location},
         sql_time::At,
     },
     stock::{
@@ -37,7 +37,20 @@ impl Ledger {
         status: LocationStatus,
         until: Option<Timestamp>,
     ) -> Result<Option<Location>, Fault> {
-        let (mut transaction, revision) = self.begin_put().await?;
+        let detail = match until {
+            None => status.name().to_owned(),
+            Some(Timestamp(until)) => {
+                let until = jiff::Timestamp::from_microsecond(until).unwrap_or_default();
+                format!("{} until {until}", status.name())
+            }
+        };
+        let change = Change {
+            what: "location_status",
+            subject: location_id,
+            detail: &detail,
+            ..Change::default()
+        };
+        let (mut transaction, revision) = self.begin_put(change).await?;
         let row = LocationRow::in_transaction(&mut transaction, location_id).await?;
         let Some(row) = row else { return Ok(None) };
         let before = row.live();

@@ -12,11 +12,12 @@ use crate::{
     ledger::{
         Ledger,
         fault::{Answered as _, Fault},
+        queries::numbers,
         sql_time::At,
     },
     stock::{
         hold::HoldId,
-        ids::{LocationNo, Partition, Place, PositionKey, Seq},
+        ids::{ChannelNo, LocationNo, Partition, Place, PositionKey, Seq},
         reservation::{Reservation, ReservationId, State},
         time::{Micros, Timestamp},
     },
@@ -27,6 +28,10 @@ use crate::{
 pub struct Filter {
     /// Only of this location.
     pub location: Option<LocationNo>,
+    /// Only of these locations; `None`: any.
+    pub places: Option<Vec<Place>>,
+    /// Only of these channels, and of none; `None`: any.
+    pub channels: Option<Vec<ChannelNo>>,
     /// Only in these states; empty: any.
     pub states: Vec<State>,
     /// Only with this hash of a pickup code, if it is open or expired.
@@ -117,6 +122,8 @@ impl Ledger {
         let states: Vec<_> = filter.states.iter().map(|state| *state as i16).collect();
         let order_ref = Some(&*filter.order_ref).filter(|text| !text.is_empty());
         let customer_ref = Some(&*filter.customer_ref).filter(|text| !text.is_empty());
+        let locations = numbers(filter.places.as_deref(), |place| place.location.0);
+        let channels = numbers(filter.channels.as_deref(), |channel| channel.0);
         let mut reader = self.reader().await?;
         let numbers = sqlx::query_scalar!(
             "select no from reservation
@@ -127,6 +134,8 @@ impl Ledger {
                      or (code_hash = $5 and (state in (1, 2, 3) or state = 7)))
                  and ($6::text is null or order_ref = $6)
                  and ($7::text is null or customer_ref = $7)
+                 and ($9::int[] is null or location = any($9))
+                 and ($10::int[] is null or channel is null or channel = any($10))
              order by no limit $8",
             partition.0,
             after,
@@ -136,6 +145,8 @@ impl Ledger {
             order_ref,
             customer_ref,
             rows_max,
+            locations as _,
+            channels as _,
         )
         .fetch_all(&mut *reader)
         .answered("find reservations")

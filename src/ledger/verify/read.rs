@@ -5,14 +5,16 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    ledger::{fault::Fault, head::Head, sql_time::At},
+    ledger::{batch_rows::hash_of, chain::Chain, fault::Fault, head::Head, sql_time::At},
     stock::ids::Partition,
 };
 
-/// A head as it is stored, with its checksum.
-pub(super) struct HeadRow {
+/// A head as it is stored, with its chain and the checksum of each.
+pub(in crate::ledger) struct HeadRow {
     pub head: Head,
     pub checksum: i64,
+    pub chain: Chain,
+    pub chain_checksum: i64,
 }
 
 /// A row of `position` but for its partition.
@@ -49,6 +51,9 @@ struct HeadColumns {
     system_identifier: i64,
     timeline: i32,
     checksum: i64,
+    chain_seq: i64,
+    chain_hash: Vec<u8>,
+    chain_checksum: i64,
 }
 
 /// One list of columns for every way to choose positions.
@@ -71,7 +76,7 @@ pub(super) async fn heads(connection: &mut PgConnection) -> Result<Vec<HeadRow>,
     let rows = sqlx::query_as!(
         HeadColumns,
         r#"select partition, epoch, seq, recorded_at as "recorded_at: At", system_identifier,
-               timeline, checksum
+               timeline, checksum, chain_seq, chain_hash, chain_checksum
            from ledger_head order by partition"#,
     )
     .fetch_all(connection)
@@ -87,12 +92,14 @@ pub(super) async fn heads(connection: &mut PgConnection) -> Result<Vec<HeadRow>,
             timeline: row.timeline,
         },
         checksum: row.checksum,
+        chain: Chain { seq: row.chain_seq, hash: hash_of(&row.chain_hash) },
+        chain_checksum: row.chain_checksum,
     };
     Ok(rows.into_iter().map(head).collect())
 }
 
 /// The tables that [`next_partitions`] looks at, in order.
-pub(super) const TABLES: [&str; 7] = [
+pub(super) const TABLES: [&str; 8] = [
     "ledger_entry",
     "position",
     "request",
@@ -100,6 +107,7 @@ pub(super) const TABLES: [&str; 7] = [
     "reservation_line",
     "reservation_version",
     "quota",
+    "ledger_batch",
 ];
 
 /// The lowest partition above `above` that each of the tables has rows of. A few steps down the
@@ -107,7 +115,7 @@ pub(super) const TABLES: [&str; 7] = [
 pub(super) async fn next_partitions(
     connection: &mut PgConnection,
     above: i16,
-) -> Result<[Option<i16>; 7], Fault> {
+) -> Result<[Option<i16>; 8], Fault> {
     let row = sqlx::query!(
         "select (select min(partition) from ledger_entry where partition > $1) as entry,
              (select min(partition) from position where partition > $1) as position,
@@ -115,7 +123,8 @@ pub(super) async fn next_partitions(
              (select min(partition) from reservation where partition > $1) as reservation,
              (select min(partition) from reservation_line where partition > $1) as line,
              (select min(partition) from reservation_version where partition > $1) as version,
-             (select min(partition) from quota where partition > $1) as quota",
+             (select min(partition) from quota where partition > $1) as quota,
+             (select min(partition) from ledger_batch where partition > $1) as batch",
         above,
     )
     .fetch_one(connection)
@@ -123,7 +132,8 @@ pub(super) async fn next_partitions(
     .map_err(Fault::doing("look for rows outside of every partition"))?;
     let promises = [row.reservation, row.line, row.version, row.quota];
     let [reservation, line, version, quota] = promises;
-    Ok([row.entry, row.position, row.request, reservation, line, version, quota])
+    let [entry, position, request] = [row.entry, row.position, row.request];
+    Ok([entry, position, request, reservation, line, version, quota, row.batch])
 }
 
 /// The partitions that locations belong to.

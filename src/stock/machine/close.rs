@@ -3,10 +3,7 @@
 use crate::mutants::{Mutant, on};
 use crate::stock::{
     kind::Kind,
-    machine::{
-        Machine, Stop,
-        step::{Posting, wrong_state},
-    },
+    machine::{Machine, Stop, posting::Posting, step::wrong_state},
     refusal::Refusal,
     reservation::{CancelledBy, Line, Reservation, State},
     step::{Elsewhere, Step},

@@ -3,11 +3,7 @@
 use crate::stock::{
     ids::ItemNo,
     kind::{Kind, StockState},
-    machine::{
-        Machine, Stop,
-        close::finish,
-        step::{Posting, wrong_state},
-    },
+    machine::{Machine, Stop, close::finish, posting::Posting, step::wrong_state},
     recall::RECALL,
     refusal::Refusal,
     reservation::{Line, Reservation, State},

@@ -163,6 +163,8 @@ impl<'a> Machine<'a> {
         let now = self.book.now;
         let occurred = draft.occurred_at.unwrap_or(now);
         let promised = !draft.reservation_id.is_empty() || !draft.hold_id.is_empty();
+        // What the entry names is consumed by everybody who reads it.
+        let named = |id: &'a str| Cow::Borrowed(if movement.promise_unseen { "" } else { id });
         let original = draft.original.as_ref();
         let (original_source, original_key) =
             original.map_or(("", ""), |(source, key)| (&**source, &**key));
@@ -187,8 +189,8 @@ impl<'a> Machine<'a> {
             document: Cow::Borrowed(&draft.document),
             document_line: draft.document_line,
             note: Cow::Borrowed(&draft.note),
-            reservation_id: Cow::Borrowed(&draft.reservation_id),
-            hold_id: Cow::Borrowed(&draft.hold_id),
+            reservation_id: named(&draft.reservation_id),
+            hold_id: named(&draft.hold_id),
             original_source: Cow::Borrowed(original_source),
             original_key: Cow::Borrowed(original_key),
             group: Cow::Borrowed(&draft.group),

@@ -7,24 +7,12 @@ use crate::stock::{
     book::{HoldKey, HoldUse},
     entry::{Entry, Flags, Legs},
     ids::{EntryRef, ItemNo, Place, PositionKey, Seq},
-    kind::{Kind, StockState},
-    machine::{Machine, Outcome, Stop},
+    kind::Kind,
+    machine::{Machine, Outcome, Stop, posting::Posting},
     refusal::{Refusal, Short},
     reservation::{Reservation, ReservationId, State},
     step::{Action, Change, Step, Target},
 };
-
-/// An entry that a step writes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Posting {
-    pub item: ItemNo,
-    pub kind: Kind,
-    pub states: Option<(StockState, StockState)>,
-    pub quantity: i64,
-    pub reserved_change: i64,
-    pub doubtful: bool,
-    pub reason: &'static str,
-}
 
 impl<'a> Machine<'a> {
     /// No outcome: something was not read.
@@ -371,29 +359,6 @@ impl<'a> Machine<'a> {
             flags: Flags::REQUEST,
             reservation_state: None,
         }
-    }
-}
-
-impl Posting {
-    /// An entry of `kind` that moves nothing: RESERVE adds to what is promised, RELEASE takes from it.
-    pub(super) fn of(item: ItemNo, kind: Kind, quantity: i64) -> Posting {
-        let reserved_change = match kind {
-            Kind::Reserve => quantity,
-            Kind::Release => -quantity,
-            _ => 0,
-        };
-        let (states, doubtful, reason) = (None, false, "");
-        Posting { item, kind, states, quantity, reserved_change, doubtful, reason }
-    }
-
-    /// An entry that moves units.
-    pub(super) fn moving(
-        item: ItemNo,
-        kind: Kind,
-        states: (StockState, StockState),
-        quantity: i64,
-    ) -> Posting {
-        Posting { states: Some(states), ..Posting::of(item, kind, quantity) }
     }
 }
 

@@ -17,7 +17,12 @@ use crate::{
         terms::Terms,
         time::Micros,
     },
-    writer::{Failure, admit::AGE_US_MAX, hold::Held, request::Denial},
+    writer::{
+        Failure,
+        admit::AGE_US_MAX,
+        hold::{Held, caps},
+        request::Denial,
+    },
 };
 
 /// A hold that is asked for, with everything that both stores need.
@@ -80,6 +85,7 @@ impl Asked {
         match answer {
             HoldAnswer::Granted(hold) | HoldAnswer::Replayed(hold) => Ok(hold.into()),
             HoldAnswer::KeyReused => Err(Refusal::KeyReused { field: "request" }.into()),
+            HoldAnswer::Capped { by, units_max } => Err(caps::refusal(by, units_max).into()),
             HoldAnswer::Short { lines, checkpoint } => {
                 let short = self.lines.iter().filter_map(|line| {
                     let short = lines.iter().find(|short| short.key.item == line.item)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use stockroom::api::proto::{
     ChannelPolicy, ExportPositionsRequest, ExportPositionsResponse, ExportedPosition,
-    PutChannelPolicyRequest, channel_policy::Buffer,
+    LocationStatus, PutChannelPolicyRequest, SetLocationStatusRequest, channel_policy::Buffer,
 };
 use tonic::Code;
 
@@ -122,6 +122,20 @@ async fn f29_what_left_the_assortment_is_told_as_zero() {
     let (told, _) = whole(&server, request("market", &cursor)).await;
     assert_eq!(told.len(), 2 * ITEMS);
     assert_eq!((told[&pair("shop-1", 5)], told[&pair("shop-2", 5)]), (7, 0));
+}
+
+#[tokio::test]
+async fn f29_a_shop_that_promises_nothing_any_more_is_told_as_zero() {
+    let server = shops().await;
+    let (_, cursor) = whole(&server, request("market", "")).await;
+    let request_of = SetLocationStatusRequest {
+        location_id: "shop-2".to_owned(),
+        status: LocationStatus::NoNewReservations as i32,
+        until: None,
+    };
+    server.network().set_location_status(request_of).await.unwrap();
+    let (told, _) = whole(&server, request("market", &cursor)).await;
+    assert_eq!((told[&pair("shop-1", 5)], told[&pair("shop-2", 5)]), (9, 0));
 }
 
 #[tokio::test]

@@ -231,5 +231,5 @@ async fn f12_a_recall_takes_effect_on_every_channel_within_a_second() {
     assert_eq!((told.blocked.len(), told.reservations_total), (502, 2_000));
     assert_eq!(told.reservations.len(), 1_000);
     println!("a recall at 502 locations with 2,000 reservations took effect in {took:?}");
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }

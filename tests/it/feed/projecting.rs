@@ -197,6 +197,7 @@ async fn entries_consume_holds_and_keep_them_in_the_ledger() {
         per_line: false,
         ttl_ms: 600_000,
         trust: stockroom::availability::Trust { epoch: None, age_us_max: 1_000_000 },
+        caps: stockroom::availability::hold::Caps::default(),
     };
     let held = eventually("a hold", || async {
         match scene.redis.hold(request).await.unwrap() {

@@ -3,7 +3,7 @@
 use stockroom::{
     availability::{
         Row, Trust,
-        hold::{HoldAnswer, HoldRequest, Wanted},
+        hold::{Caps, HoldAnswer, HoldRequest, Wanted},
     },
     stock::{hold::HoldId, policy::Buffer},
 };
@@ -81,6 +81,7 @@ async fn totals_of_holds_are_counted_again() {
         per_line: false,
         ttl_ms: 600_000,
         trust: Trust { epoch: None, age_us_max: 1_000_000 },
+        caps: Caps::default(),
     };
     eventually("a hold", || async {
         let answer = scene.redis.hold(request).await.unwrap();

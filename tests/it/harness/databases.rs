@@ -6,7 +6,7 @@
 use std::{
     env, fs,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread,
@@ -16,11 +16,18 @@ use sqlx::{Connection as _, PgConnection};
 use stockroom::embedded::{Embedded, Wanted};
 use tokio::sync::{OnceCell, oneshot};
 
+use crate::harness::secrets;
+
 /// Ends the servers and removes their folder ($1) once its standard input is closed, which the
 /// kernel does even for a process that was killed.
 const REAPER: &str = r#"
 line() { tr '\0' ' ' <"/proc/$1/cmdline" || ps -o args= -p "$1"; } 2>/dev/null
 read -r _
+if [ -n "$STOCKROOM_TEST_LOGS" ]; then
+    for log in "$1"/postgres/start.log "$1"/postgres/log/* "$1"/redis/redis.log; do
+        [ ! -f "$log" ] || cp "$log" "$STOCKROOM_TEST_LOGS/databases-$$-${log##*/}"
+    done
+fi
 for file in postgres/data/postmaster.pid redis/data/redis.pid; do
     pid=$(head -n 1 "$1/$file" 2>/dev/null) || continue
     case $(line "$pid") in
@@ -58,11 +65,14 @@ pub async fn copy_of(database_url: &str) -> String {
 }
 
 async fn create_database(how: &str) -> String {
-    let servers = servers().await;
+    create_on(&servers().await.database_url, how).await
+}
+
+/// Creates a database on another server than that of the tests, and returns its address.
+pub async fn create_on(server_url: &str, how: &str) -> String {
     let number = DATABASES.fetch_add(1, Ordering::Relaxed);
     let name = format!("test_{}_{number}", std::process::id());
-    let mut connection =
-        PgConnection::connect(&servers.database_url).await.expect("the test server answers");
+    let mut connection = PgConnection::connect(server_url).await.expect("the test server answers");
     // A server of the developer's own may still have it from another process with this id.
     for statement in
         [format!("drop database if exists {name}"), format!("create database {name} {how}")]
@@ -73,7 +83,7 @@ async fn create_database(how: &str) -> String {
             .expect("databases can be created");
     }
     connection.close().await.expect("the connection closes");
-    with_database(&servers.database_url, &name)
+    with_database(server_url, &name)
 }
 
 /// Does something to a database behind the server's back.
@@ -126,20 +136,34 @@ async fn start() -> Servers {
     if let (Some(database_url), Some(redis_url)) = (&database_url, &redis_url) {
         return Servers { database_url: database_url.clone(), redis_url: redis_url.clone() };
     }
-    let (started, embedded) = oneshot::channel();
-    // The runtime of the test that happens to come first ends with that test.
-    thread::spawn(move || serve(wanted, started));
-    let (own_database_url, own_redis_url) = embedded.await.expect("the private servers start");
+    let own = start_own(wanted).await;
+    own.database_url.iter().for_each(|url| secrets::register_password_of(url));
     Servers {
-        database_url: database_url.or(own_database_url).expect("one of both is there"),
-        redis_url: redis_url.or(own_redis_url).expect("one of both is there"),
+        database_url: database_url.or(own.database_url).expect("one of both is there"),
+        redis_url: redis_url.or(own.redis_url).expect("one of both is there"),
     }
 }
 
-type Urls = (Option<String>, Option<String>);
+/// Servers that end with this process.
+pub struct Own {
+    /// What they keep is here.
+    pub folder: PathBuf,
+    /// Of PostgreSQL, where it was wanted.
+    pub database_url: Option<String>,
+    /// Of Redis, where it was wanted.
+    pub redis_url: Option<String>,
+}
+
+/// Starts servers that end with this process.
+pub async fn start_own(wanted: Wanted) -> Own {
+    let (started, embedded) = oneshot::channel();
+    // The runtime of the test that happens to come first ends with that test.
+    thread::spawn(move || serve(wanted, started));
+    embedded.await.expect("the private servers start")
+}
 
 #[expect(clippy::zombie_processes, reason = "the reaper outlives this process")]
-fn serve(wanted: Wanted, started: oneshot::Sender<Urls>) {
+fn serve(wanted: Wanted, started: oneshot::Sender<Own>) {
     let folder = tempfile::Builder::new().prefix("stockroom-test-").tempdir().expect("a folder");
     // PostgreSQL runs under another account when the tests run as root.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("ours");
@@ -148,10 +172,10 @@ fn serve(wanted: Wanted, started: oneshot::Sender<Urls>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async move {
         let embedded = Embedded::start(&folder, wanted).await.expect("the private servers start");
-        let urls =
-            (embedded.database_url().map(str::to_owned), embedded.redis_url().map(str::to_owned));
+        let database_url = embedded.database_url().map(str::to_owned);
+        let redis_url = embedded.redis_url().map(str::to_owned);
         // Nobody listens any more only if the test has failed already.
-        let _ = started.send(urls);
+        let _ = started.send(Own { folder, database_url, redis_url });
         std::future::pending::<()>().await;
     });
 }

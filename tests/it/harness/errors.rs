@@ -1,7 +1,7 @@
 //! Errors of calls, and what every one of them must carry.
 #![expect(clippy::disallowed_types, reason = "looks at statuses as a client does")]
 
-use std::collections::HashMap;
+use std::{collections::HashMap, future::Future};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetail, StatusExt as _};
@@ -27,6 +27,22 @@ pub fn explained(status: &Status, code: Code, reason: &str) -> HashMap<String, S
     let retryable = matches!(code, Code::Unavailable | Code::ResourceExhausted);
     assert_eq!(retry, retryable, "RetryInfo: {details:?}");
     info.metadata.clone()
+}
+
+/// Calls again when it is told to because too much is waiting, as a client does.
+pub async fn patiently<T, F>(call: impl Fn() -> F) -> Result<T, Status>
+where
+    F: Future<Output = Result<T, Status>>,
+{
+    loop {
+        let answer = call().await;
+        let Err(status) = &answer else { return answer };
+        if status.code() != Code::ResourceExhausted {
+            return answer;
+        }
+        let told = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        tokio::time::sleep(told.expect("it says when")).await;
+    }
 }
 
 /// The items that a refusal for lack of stock names.

@@ -18,7 +18,7 @@ use stockroom::{
         live::Live,
         time::{SECOND, Timestamp},
     },
-    writer::{DEADLINE_DEFAULT, Report, Verdict, Writer},
+    writer::{Barred, DEADLINE_DEFAULT, Report, Verdict, Writer},
 };
 use tokio::time::Instant;
 
@@ -87,6 +87,7 @@ impl Mixture {
             actor: actor.to_owned(),
             drafts,
             up_to: false,
+            barred: Barred::default(),
             deadline: Instant::now() + 4 * DEADLINE_DEFAULT,
         };
         let answers = self.writer.record(report).await.unwrap().answers;

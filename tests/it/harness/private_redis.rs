@@ -149,7 +149,7 @@ impl Drop for PrivateRedis {
     }
 }
 
-fn reaper(address: SocketAddr, folder: &TempDir) -> Child {
+pub(super) fn reaper(address: SocketAddr, folder: &TempDir) -> Child {
     let mut command = Command::new("sh");
     command.args(["-c", REAPER, "reaper", &address.port().to_string()]).arg(folder.path());
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
@@ -157,7 +157,7 @@ fn reaper(address: SocketAddr, folder: &TempDir) -> Child {
 }
 
 /// Its name: Valkey is the same thing for our purposes.
-fn program() -> &'static str {
+pub(super) fn program() -> &'static str {
     let there = |name: &&str| {
         let mut command = Command::new(name);
         command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
@@ -166,7 +166,8 @@ fn program() -> &'static str {
     ["redis-server", "valkey-server"].into_iter().find(there).expect("Redis is installed")
 }
 
-fn free_address() -> SocketAddr {
+/// Where nobody listens, and nobody will before a test does.
+pub fn free_address() -> SocketAddr {
     static TRIED: AtomicU16 = AtomicU16::new(0);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970");
     let ports = PORTS.end - PORTS.start;

@@ -4,9 +4,10 @@
 use prost::bytes::{Buf as _, BufMut as _, Bytes};
 use tonic::{
     Request, Status,
-    client::Grpc,
+    body::Body,
+    client::{Grpc, GrpcService},
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    codegen::http::uri::PathAndQuery,
+    codegen::{Body as HttpBody, StdError, http::uri::PathAndQuery},
     transport::Channel,
 };
 
@@ -48,9 +49,13 @@ impl Decoder for Plain {
 }
 
 /// Sends bytes to a method such as `/stockroom.v1.MovementService/RecordMovements`.
-pub async fn call(channel: Channel, method: &str, message: Vec<u8>) -> Result<Bytes, Status> {
+pub async fn call<S>(channel: S, method: &str, message: Vec<u8>) -> Result<Bytes, Status>
+where
+    S: GrpcService<Body, Error: Into<StdError>>,
+    S::ResponseBody: HttpBody<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
+{
     let mut client = Grpc::new(channel);
-    client.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
+    client.ready().await.map_err(|error| Status::unknown(error.into().to_string()))?;
     let path = PathAndQuery::try_from(method).unwrap();
     Ok(client.unary(Request::new(message), path, Plain).await?.into_inner())
 }

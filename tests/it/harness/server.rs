@@ -29,6 +29,7 @@ use tokio::{
 use tonic::transport::{Channel as Connection, Endpoint};
 
 use crate::harness::{
+    credentials::Guard,
     databases,
     movements::put_request,
     redis::{Reached, Redis},
@@ -88,8 +89,36 @@ impl Server {
         Server::start_with(database_url, server_url, redis).await
     }
 
+    /// Starts on a database of its own, with other settings.
+    pub async fn start_set(set: impl FnOnce(Api) -> Api) -> Server {
+        let url = migrated_database().await;
+        let redis = Redis::of_this_run().reach(&databases::redis_url().await).await;
+        Server::start_with_set(&url, &url, redis, &Guard::default(), set).await
+    }
+
     /// Starts with a Redis of the test's choice.
     pub async fn start_with(database_url: &str, server_url: &str, redis: Reached) -> Server {
+        Server::start_guarded(database_url, server_url, redis, &Guard::default()).await
+    }
+
+    /// The same for known callers only.
+    pub async fn start_guarded(
+        database_url: &str,
+        server_url: &str,
+        redis: Reached,
+        guard: &Guard,
+    ) -> Server {
+        Server::start_with_set(database_url, server_url, redis, guard, |api| api).await
+    }
+
+    /// The same with other settings.
+    pub async fn start_with_set(
+        database_url: &str,
+        server_url: &str,
+        redis: Reached,
+        guard: &Guard,
+        set: impl FnOnce(Api) -> Api,
+    ) -> Server {
         let options = Options {
             url: server_url.to_owned(),
             writers_max: 4,
@@ -104,8 +133,12 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
+        let (credentials, tls) = guard.start(&ledger).await;
         let api = Api::new(ledger.clone(), availability, writer.clone(), stopped.clone())
+            .with_credentials(credentials)
+            .with_tls(tls)
             .with_private_webhooks(true);
+        let api = set(api);
         let sweeper = Sweeper::start(&writer);
         let rescheduler = Rescheduler::start(&writer);
         let counting = Counting::start(&writer);
@@ -114,7 +147,7 @@ impl Server {
             let shutdown = async move {
                 let _ = shutdown.wait_for(|stopped| *stopped).await;
             };
-            api::run(listener, shutdown, api, health).await.unwrap();
+            api::run(listener, shutdown, api, health).await;
             sweeper.stop();
             drop(rescheduler);
             drop(feed);

@@ -6,7 +6,7 @@ use stockroom::{
     availability::{
         Availability, Checkpoint, Row, Trust,
         admit::{Admission, Claim, ClaimLine, Judged, Token},
-        hold::{ExtendRequest, Hold, HoldAnswer, HoldLine, HoldRequest, KnownHold, Wanted},
+        hold::{Caps, ExtendRequest, Hold, HoldAnswer, HoldLine, HoldRequest, KnownHold, Wanted},
         project::{Advance, Effects, HeadSeen, Settle},
         read::Projected,
         rebuild::{Cursor, Rebuild},
@@ -209,7 +209,15 @@ pub fn wanted(lines: &[(i32, i64)]) -> Vec<Wanted> {
 
 /// For ten minutes, all or nothing.
 pub fn request(id: HoldId, lines: &[Wanted]) -> HoldRequest<'_> {
-    HoldRequest { id, fingerprint: 1, lines, per_line: false, ttl_ms: LONG_MS, trust: TRUST }
+    HoldRequest {
+        id,
+        fingerprint: 1,
+        lines,
+        per_line: false,
+        ttl_ms: LONG_MS,
+        trust: TRUST,
+        caps: Caps::default(),
+    }
 }
 
 pub fn replacement(id: HoldId, request: u128, lines: &[Wanted]) -> ReplaceRequest<'_> {
@@ -222,6 +230,7 @@ pub fn replacement(id: HoldId, request: u128, lines: &[Wanted]) -> ReplaceReques
         per_line: false,
         ttl_ms: None,
         trust: TRUST,
+        caps: Caps::default(),
     }
 }
 

@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 
 use crate::harness::{
     databases::execute,
-    errors::explained,
+    errors::{explained, patiently},
     holds::{hold, replace},
     live::{Live, watch},
     movements::{Became as _, movement, receipt},
@@ -93,10 +93,11 @@ async fn f35_channels_at_unequal_load_each_get_their_quota_and_nothing_is_overso
             let key = format!("{channel}-{number}");
             let mut request = through(channel, &key, 1);
             if number.is_multiple_of(4) {
-                let taken = server.hold(held(channel, &format!("hold-{key}"), 1)).await?;
+                let hold = held(channel, &format!("hold-{key}"), 1);
+                let taken = patiently(|| server.hold(hold.clone())).await?;
                 request.hold_id = taken.0.hold_id;
             }
-            server.create(request).await
+            patiently(|| server.create(request.clone())).await
         };
         let crowd = [("web", 500), ("app", 50), ("market", 5)];
         let all = crowd.iter().map(|&(channel, customers)| {

@@ -183,8 +183,13 @@ async fn a_list_needs_one_connection_at_a_time() {
         acquire_timeout: Duration::from_secs(1),
     };
     let ledger = Ledger::new(&options).unwrap();
-    let filter =
-        RejectedFilter { source: None, location_id: None, reason: None, state: State::Open };
+    let filter = RejectedFilter {
+        source: None,
+        location_id: None,
+        location_ids: None,
+        reason: None,
+        state: State::Open,
+    };
     let listed = ledger.list_rejected(&filter, Uuid::nil(), 10).await.unwrap();
     assert_eq!(listed.len(), 1);
     let entries = ledger.list_entries(&EntryFilter::default(), (Partition(0), 0), 10).await;

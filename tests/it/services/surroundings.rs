@@ -1,7 +1,10 @@
 //! Health, reflection and gRPC-Web.
 
 use prost::Message as _;
-use stockroom::api::proto::{GetPositionRequest, GetPositionResponse};
+use stockroom::api::{
+    contract::{Service, services},
+    proto::{GetPositionRequest, GetPositionResponse},
+};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -23,10 +26,10 @@ async fn health_names_the_process_and_every_service() {
         async move { health.check(request).await.map(|response| response.into_inner().status()) }
     };
     assert_eq!(check("").await.unwrap(), ServingStatus::Serving);
-    for service in ["MovementService", "LedgerService", "NetworkService"] {
-        let service = format!("stockroom.v1.{service}");
-        eventually(&service, || async {
-            check(&service).await.ok().filter(|status| *status == ServingStatus::Serving)
+    assert!(services().len() >= 7, "{:?}", services());
+    for Service { name, .. } in services() {
+        eventually(name, || async {
+            check(name).await.ok().filter(|status| *status == ServingStatus::Serving)
         })
         .await;
     }

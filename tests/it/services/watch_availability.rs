@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rand::{Rng as _, SeedableRng as _};
@@ -85,6 +85,21 @@ async fn everything_can_be_watched_also_what_appears_later() {
     all.says("shop-4", "rye", 6).await;
     item.says("shop-4", "rye", 6).await;
     assert_eq!(pairs(&place).len(), 1);
+}
+
+#[tokio::test]
+async fn an_item_that_appears_is_told_of_however_busy_the_others_are() {
+    let server = shops().await;
+    let mut live = Live::begin(&server, watch(&["shop-1"], &["jam", "rye"])).await;
+    server.record_one(receipt("r9", "shop-1", "rye", 4)).await.recorded();
+    let until = Instant::now() + Duration::from_secs(15);
+    let mut number = 0;
+    while live.available("shop-1", "rye") != Some(4) {
+        assert!(Instant::now() < until, "never told, with {number} changes of another item");
+        number += 1;
+        server.record_one(receipt(&format!("m{number}"), "shop-1", "jam", 1)).await.recorded();
+        live.says("shop-1", "jam", 10 + number).await;
+    }
 }
 
 #[tokio::test]

@@ -94,6 +94,7 @@ pub fn resolve(sent: &Sent, memory: &Memory) -> Result<Movement, Refusal> {
         clock_offset,
         original,
         hold_unknown: false,
+        promise_unseen: false,
     })
 }
 

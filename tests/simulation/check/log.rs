@@ -1,12 +1,18 @@
-//! The ledger itself: I1, I5, I6 and I7, replayed entry by entry.
+//! The ledger itself: I1, I5, I6, I7 and I14, replayed entry by entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stockroom::stock::{
-    entry::Entry,
-    ids::{Partition, PositionKey},
-    kind::{Kind, StockState},
-    reservation::{Reservation, State},
+use stockroom::{
+    ledger::{
+        audit::{Found, walk::Walk},
+        chain::Chain,
+    },
+    stock::{
+        entry::Entry,
+        ids::{Partition, PositionKey},
+        kind::{Kind, StockState},
+        reservation::{Reservation, State},
+    },
 };
 
 use crate::{
@@ -20,6 +26,7 @@ pub fn check(stage: &Stage) {
         let mut found = Vec::new();
         for partition in PARTITIONS {
             replay(tables, partition, &mut found);
+            chain(tables, partition, &mut found);
         }
         folds(tables, &mut found);
         promises(tables, &mut found);
@@ -71,6 +78,24 @@ fn replay(tables: &Tables, partition: Partition, found: &mut Vec<String>) {
         here.map(|(key, at)| (*key, (at.sellable, at.reserved, at.seq))).collect();
     if stored != balances {
         found.push(format!("positions are {stored:?}, and the log says {balances:?}"));
+    }
+}
+
+/// The chain covers every entry, however often batches were executed again and whatever was lost.
+fn chain(tables: &Tables, partition: Partition, found: &mut Vec<String>) {
+    let mut walk = Walk::new(partition, Chain::default(), &[]);
+    walk.follow(tables.links.get(&partition).cloned().unwrap_or_default());
+    let mut log = tables.rows.logs.get(&partition).into_iter().flatten();
+    let head = tables.chains.get(&partition).copied().unwrap_or_default();
+    let walked = log
+        .try_for_each(|entry| walk.take(entry.seq, Ok((entry, entry.checksum()))))
+        .and_then(|()| walk.end(head, tables.heads[&partition].epoch));
+    if let Err(difference) = walked {
+        found.push(format!("the chain of {partition:?} is broken: {difference}"));
+    }
+    let Found { unlinked, gaps, .. } = walk.into_found();
+    if unlinked > 0 || !gaps.is_empty() {
+        found.push(format!("the chain of {partition:?} has gaps: {gaps:?}, {unlinked}"));
     }
 }
 

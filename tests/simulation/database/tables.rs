@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use stockroom::{
-    ledger::head::{Head, Locked},
+    ledger::{
+        chain::{Chain, Chained, Link},
+        head::{Head, Locked},
+    },
     mutants::{Mutant, on},
     stock::{
         book::{Request, RequestKey},
@@ -28,6 +31,8 @@ const TIMELINE_LAGS_FOR: Micros = 3 * SECOND;
 #[derive(Clone, Debug, Default)]
 pub struct Delta {
     pub heads: Vec<Head>,
+    pub chains: Vec<(Partition, Chain)>,
+    pub links: Vec<(Partition, Link)>,
     pub entries: Vec<Entry<'static>>,
     pub positions: Vec<(PositionKey, Position)>,
     pub requests: Vec<(RequestKey, Request)>,
@@ -49,6 +54,8 @@ pub struct Stood {
 pub struct Tables {
     pub rows: Memory,
     pub heads: BTreeMap<Partition, Head>,
+    pub chains: BTreeMap<Partition, Chain>,
+    pub links: BTreeMap<Partition, Vec<Link>>,
     /// In the order of the commits.
     pub history: Vec<Delta>,
     /// What failovers took back.
@@ -83,6 +90,7 @@ impl Tables {
             && self.promoted_at.is_some_and(|at| now.0 < at.0 + TIMELINE_LAGS_FOR);
         Some(Locked {
             head: *self.heads.get(&partition)?,
+            chain: self.chains.get(&partition).copied().unwrap_or_default(),
             now,
             live_system_identifier: self.system_identifier,
             live_timeline: self.timeline - i32::from(lags),
@@ -109,6 +117,8 @@ impl Tables {
         let history = std::mem::take(&mut self.history);
         self.rows = Memory::default();
         self.heads = BTreeMap::new();
+        self.chains = BTreeMap::new();
+        self.links = BTreeMap::new();
         history.iter().for_each(|delta| self.add(delta));
         self.history = history;
         self.timeline += 1;
@@ -125,6 +135,10 @@ impl Tables {
     fn add(&mut self, delta: &Delta) {
         let Memory { logs, positions, requests, reservations, versions, .. } = &mut self.rows;
         self.heads.extend(delta.heads.iter().map(|head| (head.partition, *head)));
+        self.chains.extend(delta.chains.iter().copied());
+        for (partition, link) in &delta.links {
+            self.links.entry(*partition).or_default().push(link.clone());
+        }
         for entry in &delta.entries {
             logs.entry(entry.partition).or_default().push(entry.clone());
         }
@@ -177,9 +191,11 @@ impl Tables {
 
 impl Delta {
     /// Adds what a plan does to the partition of `head`.
-    pub fn include(&mut self, head: &Head, log: &Log<'_>, plan: &Plan<'_>) {
+    pub fn include(&mut self, head: &Head, chained: &Chained, log: &Log<'_>, plan: &Plan<'_>) {
         let partition = head.partition;
         self.heads.push(*head);
+        self.chains.push((partition, chained.chain));
+        self.links.extend(chained.links.iter().map(|link| (partition, link.clone())));
         self.entries.extend(log.entries.iter().cloned().map(owned));
         let positions = plan.positions.iter().filter(|(key, _)| key.place.partition == partition);
         let mut positions: Vec<_> = positions

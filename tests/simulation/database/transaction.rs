@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use stockroom::{
     ledger::{
+        chain::Chained,
         directory::KnownItem,
         fault::{Fault, Kind},
         head::{Head, Locked},
@@ -145,6 +146,7 @@ impl OpenTransaction {
         &mut self,
         head: &Head,
         before: Seq,
+        chained: &Chained,
         log: &Log<'_>,
         plan: &Plan<'_>,
     ) -> Result<u64, Fault> {
@@ -160,7 +162,7 @@ impl OpenTransaction {
             return Ok(0);
         }
         drop(state);
-        self.delta.include(head, log, plan);
+        self.delta.include(head, chained, log, plan);
         Ok(1)
     }
 }
@@ -187,10 +189,11 @@ impl Transaction for OpenTransaction {
         &'t mut self,
         head: &'t Head,
         before: Seq,
+        chained: &'t Chained,
         log: &'t Log<'t>,
         plan: &'t Plan<'t>,
     ) -> Answer<'t, u64> {
-        self.write_rows(head, before, log, plan).boxed()
+        self.write_rows(head, before, chained, log, plan).boxed()
     }
 
     fn move_epoch<'t>(&'t mut self, head: &'t Head) -> Answer<'t, ()> {

@@ -6,10 +6,11 @@ use tonic::Status;
 
 use super::super::{PAIRS_MAX, SKUS_MAX, check_sku};
 use crate::{
+    access::Caller,
     ambient,
     api::{Api, cursor::Cursor, error::invalid, proto::WatchAvailabilityRequest},
     feed::watch::Scope,
-    ledger::directory::KnownLocation,
+    ledger::directory::{Known, KnownLocation},
     stock::ids::{LocationNo, Place, PositionKey},
 };
 
@@ -22,6 +23,7 @@ const NEVER: Duration = Duration::from_secs(3_600);
 
 /// What is watched, by name.
 pub(super) struct Asked {
+    pub caller: Arc<Caller>,
     pub channel_id: String,
     skus: Vec<String>,
     location_ids: Vec<String>,
@@ -41,6 +43,7 @@ pub(super) struct Scoped {
 impl Asked {
     pub(super) async fn new(
         api: &Api,
+        caller: Arc<Caller>,
         sent: WatchAvailabilityRequest,
     ) -> Result<(Asked, Option<Cursor>), Status> {
         let WatchAvailabilityRequest { channel_id, mut skus, mut location_ids, cursor } = sent;
@@ -58,11 +61,11 @@ impl Asked {
         let cursor = Cursor::sent(&cursor)?;
         api.ledger.directory().refresh().await?;
         for location_id in &location_ids {
-            api.place(location_id).await?;
+            api.place(&caller, location_id).await?;
         }
-        let asked = Asked { channel_id, skus, location_ids, unknown: Vec::new() };
+        let asked = Asked { caller, channel_id, skus, location_ids, unknown: Vec::new() };
         let locations = match asked.location_ids.len() {
-            0 => api.ledger.directory().known().locations().len(),
+            0 => everywhere(&asked.caller, &api.ledger.directory().known()).count(),
             locations => locations,
         };
         if asked.skus.len().saturating_mul(locations) > PAIRS_MAX {
@@ -84,15 +87,18 @@ impl Asked {
         }
         let known = directory.known();
         let places: Vec<(&str, Place)> = match self.location_ids.is_empty() {
-            true => known.locations().map(|at| (&*at.location_id, at.place)).collect(),
+            true => {
+                everywhere(&self.caller, &known).map(|at| (&*at.location_id, at.place)).collect()
+            }
             false => {
                 let ids = self.location_ids.iter();
                 ids.filter_map(|id| Some((id.as_str(), known.place(id)?))).collect()
             }
         };
-        let locations = known.locations().len();
+        let locations = everywhere(&self.caller, &known).count();
         if self.skus.is_empty() {
-            let scope = match self.location_ids.is_empty() {
+            let everything = self.location_ids.is_empty() && self.caller.locations.is_all();
+            let scope = match everything {
                 true => Scope::All,
                 false => Scope::Places(sorted(places.into_iter().map(|(_, place)| place))),
             };
@@ -126,8 +132,10 @@ impl Asked {
             return true;
         }
         if self.location_ids.is_empty() {
-            let moved = known.locations().any(|location| location.revision > revision);
-            return moved && (!self.skus.is_empty() || known.locations().len() == scoped.locations);
+            let moved =
+                everywhere(&self.caller, &known).any(|location| location.revision > revision);
+            let all = self.skus.is_empty() && self.caller.locations.is_all();
+            return moved && (!all || known.locations().len() == scoped.locations);
         }
         let mut here = self.location_ids.iter().filter_map(|id| known.location(id));
         here.any(|location| location.revision > revision)
@@ -139,7 +147,7 @@ impl Asked {
         let shut = |location: &Arc<KnownLocation>| location.live.check_accepts(now).is_err();
         let number = |location: &Arc<KnownLocation>| location.place.location;
         if self.location_ids.is_empty() {
-            return known.locations().filter(|location| shut(location)).map(number).collect();
+            return everywhere(&self.caller, &known).filter(|at| shut(at)).map(number).collect();
         }
         let here = self.location_ids.iter().filter_map(|id| known.location(id));
         here.filter(|location| shut(location)).map(number).collect()
@@ -158,6 +166,14 @@ impl Asked {
         let known = directory.known();
         Ok(unknown.iter().any(|sku| known.item(sku).is_some()))
     }
+}
+
+/// All locations that exist for who watches.
+fn everywhere<'k>(
+    caller: &'k Caller,
+    known: &'k Known,
+) -> impl Iterator<Item = &'k Arc<KnownLocation>> {
+    known.locations().filter(|location| caller.locations.includes(&location.location_id))
 }
 
 fn sorted<T: Ord>(all: impl Iterator<Item = T>) -> Vec<T> {

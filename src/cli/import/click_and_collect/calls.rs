@@ -5,7 +5,7 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::Instant,
 };
-use tonic::{Code, Response, Status, transport::Channel};
+use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
 use super::{CHANNEL, clock};
@@ -18,9 +18,12 @@ use crate::{
         StartPickingRequest, movement_service_client::MovementServiceClient,
         reservation_service_client::ReservationServiceClient,
     },
-    cli::import::{
-        retry::Patience,
-        send::{Connections, SendError},
+    cli::{
+        client::Connection,
+        import::{
+            retry::Patience,
+            send::{Connections, SendError},
+        },
     },
 };
 
@@ -293,7 +296,7 @@ impl<'a> Calls<'a> {
         Ok(results)
     }
 
-    fn channel(&self, shop: u32) -> Channel {
+    fn channel(&self, shop: u32) -> Connection {
         self.connections.channel(shop as usize)
     }
 

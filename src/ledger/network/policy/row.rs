@@ -82,13 +82,17 @@ impl PolicyRow {
     /// Those that were put, of channels with an id above `after`, by id.
     pub(super) async fn after(
         pool: &PgPool,
+        among: Option<&[String]>,
         after: &str,
         rows_max: i64,
     ) -> Result<Vec<PolicyRow>, Fault> {
         select_policies!(
-            "where channel_id > $1 and policy_version > 0 order by channel_id limit $2",
+            "where channel_id > $1 and policy_version > 0
+                 and ($3::text[] is null or channel_id = any($3))
+             order by channel_id limit $2",
             after,
-            rows_max
+            rows_max,
+            among as _
         )
         .fetch_all(pool)
         .answered("list policies")

@@ -1,0 +1,13 @@
+//! Who is calling, and what they may do.
+
+mod abuse;
+mod clients;
+mod facts;
+mod keys;
+mod own;
+mod reach;
+mod rules;
+mod scene;
+mod terminals;
+mod tls;
+mod tokens;

@@ -1,0 +1,130 @@
+//! Who holds more than is good for others.
+#![expect(clippy::disallowed_types, reason = "looks at statuses as a client does")]
+
+use futures::future::join_all;
+use stockroom::{
+    api::proto::{Hold, HoldStockRequest},
+    writer::hold::HoldCaps,
+};
+use tonic::{Code, Status};
+
+use crate::harness::{
+    credentials::Guard,
+    databases,
+    errors::explained,
+    holds::{hold, replace},
+    movements::{Became as _, receipt},
+    raw_redis::Raw,
+    redis::Redis,
+    reservations::{create, line, seconds},
+    server::{PARTITIONS, Server, eventually, migrated_database, prefix_of},
+};
+
+/// A server with such caps, with 100 units of each of two items.
+async fn shop(caps: HoldCaps) -> Server {
+    let server = start_on(&migrated_database().await, caps).await;
+    server.put_locations(&["berlin"]).await;
+    server.put_channel("web").await;
+    for sku in ["jam", "tea"] {
+        server.record_one(receipt(sku, "berlin", sku, 100)).await.recorded();
+    }
+    server.holds_kept("berlin", "jam").await;
+    server
+}
+
+async fn start_on(url: &str, caps: HoldCaps) -> Server {
+    let redis = Redis::honest().reach(&databases::redis_url().await).await;
+    let set = |api: stockroom::api::Api| api.with_hold_caps(caps);
+    Server::start_with_set(url, url, redis, &Guard::default(), set).await
+}
+
+/// For a customer, through a channel.
+fn wanted(key: &str, customer: &str, channel: &str, sku: &str, units: i64) -> HoldStockRequest {
+    HoldStockRequest {
+        customer_ref: customer.to_owned(),
+        channel_id: channel.to_owned(),
+        ..hold(key, "berlin", vec![line(sku, units)])
+    }
+}
+
+fn is_capped(status: &Status, of: &str, units_max: &str) {
+    let metadata = explained(status, Code::FailedPrecondition, "HOLDS_EXCEEDED");
+    assert_eq!((&*metadata["of"], &*metadata["units_max"]), (of, units_max));
+}
+
+async fn take(server: &Server, request: HoldStockRequest) -> Hold {
+    server.hold(request).await.unwrap().0
+}
+
+#[tokio::test]
+async fn a_customer_holds_so_many_units_and_more_when_a_hold_has_ended() {
+    let server = shop(HoldCaps { customer_units_max: 5, ..HoldCaps::default() }).await;
+    let of = |key: &str, sku: &str, units: i64| wanted(key, "anna", "", sku, units);
+    let first = take(&server, of("a", "jam", 3)).await;
+    is_capped(&server.hold(of("b", "tea", 3)).await.unwrap_err(), "customer", "5");
+    take(&server, wanted("c", "bert", "", "jam", 5)).await;
+    take(&server, wanted("d", "", "", "jam", 50)).await;
+    let again = take(&server, of("a", "jam", 3)).await;
+    assert_eq!(again.hold_id, first.hold_id, "a replay holds nothing more");
+
+    let more = replace("e", &first, vec![line("jam", 6)]);
+    is_capped(&server.replace_hold(more).await.unwrap_err(), "customer", "5");
+    server.replace_hold(replace("f", &first, vec![line("jam", 2)])).await.unwrap();
+    server.extend_hold("g", &first.hold_id, 900).await.unwrap();
+    let second = take(&server, of("h", "tea", 3)).await;
+    is_capped(&server.hold(of("i", "tea", 1)).await.unwrap_err(), "customer", "5");
+
+    server.release_hold("j", &second.hold_id).await.unwrap();
+    let short = HoldStockRequest { ttl: seconds(1), ..of("k", "tea", 3) };
+    take(&server, short).await;
+    is_capped(&server.hold(of("l", "tea", 1)).await.unwrap_err(), "customer", "5");
+    eventually("it expires", || async { server.hold(of("m", "tea", 3)).await.ok() }).await;
+
+    let mut reserve = create("n", "berlin", Vec::new());
+    reserve.hold_id = first.hold_id;
+    server.create(reserve).await.unwrap();
+    take(&server, of("o", "jam", 2)).await;
+    is_capped(&server.hold(of("p", "jam", 1)).await.unwrap_err(), "customer", "5");
+    server.caught_up().await;
+}
+
+#[tokio::test]
+async fn a_channel_and_an_item_have_caps_of_their_own() {
+    let caps = HoldCaps { channel_units_max: 10, item_units_max: 12, ..HoldCaps::default() };
+    let server = shop(caps).await;
+    take(&server, wanted("a", "anna", "web", "jam", 6)).await;
+    let beyond = server.hold(wanted("b", "bert", "web", "tea", 5)).await.unwrap_err();
+    is_capped(&beyond, "channel", "10");
+    take(&server, wanted("c", "bert", "web", "tea", 4)).await;
+    take(&server, wanted("d", "", "", "jam", 6)).await;
+    is_capped(&server.hold(wanted("e", "", "", "jam", 1)).await.unwrap_err(), "item", "12");
+}
+
+#[tokio::test]
+async fn many_holds_at_once_over_two_servers_do_not_go_beyond_a_cap() {
+    let caps = HoldCaps { customer_units_max: 7, ..HoldCaps::default() };
+    let server = shop(caps).await;
+    let other = start_on(&server.database_url, caps).await;
+    let calls = (0..40).map(|number| {
+        let server = if number % 2 == 0 { &server } else { &other };
+        server.hold(wanted(&format!("k{number}"), "anna", "", "jam", 1))
+    });
+    let answers = join_all(calls).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 7);
+    answers.iter().filter_map(|it| it.as_ref().err()).for_each(|it| is_capped(it, "customer", "7"));
+}
+
+#[tokio::test]
+async fn what_is_held_still_counts_after_a_rebuild_and_is_given_back() {
+    let server = shop(HoldCaps { customer_units_max: 5, ..HoldCaps::default() }).await;
+    let held = take(&server, wanted("a", "anna", "", "jam", 5)).await;
+    let redis = Raw::new(&server.redis.url);
+    for partition in 0..PARTITIONS {
+        let key = format!("{}:{{p{partition}}}:checkpoint", prefix_of(&server.database_url));
+        redis.command(&["DEL", &key]).await;
+    }
+    server.holds_kept("berlin", "jam").await;
+    is_capped(&server.hold(wanted("b", "anna", "", "jam", 1)).await.unwrap_err(), "customer", "5");
+    server.release_hold("c", &held.hold_id).await.unwrap();
+    take(&server, wanted("d", "anna", "", "jam", 5)).await;
+}
