@@ -184,11 +184,20 @@ async fn reservations(scene: &Scene, numbers: &mut Numbers<'_>, seen: &mut Behav
             seen.saw(format!("some reservations {} by {set:?} {any}", !wanted.is_empty()));
         }
         Err(status) => {
-            let code = status.code();
-            assert!([Code::InvalidArgument, Code::NotFound].contains(&code), "{status:?}");
+            match status.code() {
+                Code::InvalidArgument | Code::NotFound => {}
+                _ => guessed_too_often(&status, &request),
+            }
             seen.saw(format!("reservations {}", status.message()));
         }
     }
+}
+
+/// Only codes that are tried at a location are limited.
+fn guessed_too_often(status: &Status, request: &ListReservationsRequest) {
+    explained(status, Code::ResourceExhausted, "PICKUP_LOOKUPS_LIMITED");
+    let tried = !request.pickup_code.is_empty() && SHOPS.contains(&&*request.location_id);
+    assert!(tried, "{request:?}: {status:?}");
 }
 
 async fn available(scene: &Scene, numbers: &mut Numbers<'_>, seen: &mut Behaviours) {
