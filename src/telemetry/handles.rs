@@ -6,9 +6,10 @@ use ::metrics::{Counter, Histogram, counter, histogram};
 use rustc_hash::FxHashMap;
 
 use crate::telemetry::metrics::{
-    ADMISSIONS_SKIPPED, BATCH_COMMANDS, BATCH_RETRIES, BATCH_SECONDS, BATCH_WAIT, CALLS_OVERLOADED,
-    ENTRIES, EXPIRY_LATENESS, LOCK_WAIT, MOVEMENTS, POISONED, REBUILDS, REDIS_AHEAD, REFUSALS,
-    REJECTIONS, SCRUB_DIFFERENCES, SOURCE_GAP, SOURCE_LAG, TIME_TO_COLLECT, TIME_TO_READY,
+    ADMISSIONS_SKIPPED, ANCHOR_EXPORTS, BATCH_COMMANDS, BATCH_RETRIES, BATCH_SECONDS, BATCH_WAIT,
+    CALLS_OVERLOADED, ENTRIES, EXPIRY_LATENESS, LOCK_WAIT, MOVEMENTS, POISONED, REBUILDS,
+    REDIS_AHEAD, REFUSALS, REJECTIONS, SCRUB_DIFFERENCES, SOURCE_GAP, SOURCE_LAG, TIME_TO_COLLECT,
+    TIME_TO_READY,
 };
 
 /// What the scrubber may find.
@@ -52,6 +53,9 @@ impl Handles {
         // A counter that begins with its first event shows no increase.
         for kind in DIFFERENCES {
             counter!(SCRUB_DIFFERENCES, "kind" => kind).increment(0);
+        }
+        for outcome in ["done", "failed"] {
+            counter!(ANCHOR_EXPORTS, "outcome" => outcome).increment(0);
         }
         let movements = |status: &'static str| counter!(MOVEMENTS, "status" => status);
         Handles {

@@ -116,6 +116,16 @@ async fn reservations_and_refusals_are_counted_by_channel_and_never_by_item() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failed_exports_of_anchors_are_counted_before_there_is_one() {
+    let http = free_address().await.to_string();
+    let _server =
+        Binary::start_and(&migrated_database().await, &["--http-listen", &http], &[]).await;
+    let told = metrics(&http).await;
+    let failed = r#"stockroom_anchor_exports_total{outcome="failed"} 0"#;
+    assert!(told.lines().any(|line| line == failed), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn live_holds_and_whoever_keeps_the_database_from_tidying_up_are_seen() {
     let http = free_address().await.to_string();
     let database = migrated_database().await;
