@@ -177,6 +177,8 @@ mod tests {
             ("/stockroom.v1.ReservationService/CreateReservation", Kind::Promise),
             ("/stockroom.v1.ReservationService/HoldStock", Kind::Promise),
             ("/stockroom.v1.ReservationService/ReleaseHold", Kind::Fact),
+            ("/stockroom.v1.ReservationService/CancelReservation", Kind::Fact),
+            ("/stockroom.v1.ReservationService/ConfirmReservationPayment", Kind::Fact),
             ("/stockroom.v1.ReservationService/CollectReservation", Kind::Fact),
             ("/stockroom.v1.MovementService/RecordMovements", Kind::Fact),
             ("/grpc.health.v1.Health/Check", Kind::Fact),
@@ -184,6 +186,10 @@ mod tests {
         ] {
             assert_eq!(Kind::of(path), kind, "{path}");
         }
+        let room = Room::default();
+        let [reads, promises, facts] =
+            [Kind::Read, Kind::Promise, Kind::Fact].map(|kind| room.max(kind));
+        assert!(reads < promises && promises < facts);
     }
 
     /// A seat that was taken.

@@ -27,6 +27,51 @@ const RESETS_MAX: u32 = 1_000;
 /// A connection carries at most 200 calls at once.
 const CONNECTIONS: usize = 8;
 
+/// As many calls for stock as there is room for, while nothing is written.
+#[tokio::test]
+async fn what_has_happened_and_what_is_given_back_is_taken_while_no_more_stock_is_promised() {
+    let server = Server::start().await;
+    server.put_locations(&["shop"]).await;
+    server.record_one(receipt("r", "shop", "jam", 10_000)).await.recorded();
+    let made = |key: &'static str| server.create(create(key, "shop", vec![line("jam", 1)]));
+    let (collected, paid) = (made("collected").await.unwrap(), made("paid").await.unwrap());
+    let cancelled = made("cancelled").await.unwrap();
+    let (held, _) = server.hold_one("held", "shop", "jam", 1).await.unwrap();
+    let connections: Vec<_> = (0..CONNECTIONS).map(|_| connect(server.address)).collect();
+    let stalled = lock_heads(&server.database_url).await;
+    let calls = (0..PROMISES_MAX + 1).map(|number| {
+        let mut client = ReservationServiceClient::new(connections[number % CONNECTIONS].clone());
+        let request = create(&format!("k{number}"), "shop", vec![line("jam", 1)]);
+        async move { client.create_reservation(request).await }
+    });
+    let mut calls: FuturesUnordered<_> = calls.collect();
+    let refused = calls.next().await.unwrap().unwrap_err();
+    explained(&refused, Code::ResourceExhausted, "OVERLOADED");
+
+    let facts = async {
+        tokio::join!(
+            server.record_one(sale("s", "shop", "jam", 1)),
+            server.collect("c", &collected.reservation_id),
+            server.confirm_payment("p", &paid.reservation_id),
+            server.cancel("x", &cancelled.reservation_id),
+            server.release_hold("l", &held.hold_id),
+        )
+    };
+    let refused = async {
+        stalled_batch(&server).await;
+        let one = server.create(create("one more", "shop", vec![line("jam", 1)])).await;
+        explained(&one.unwrap_err(), Code::ResourceExhausted, "OVERLOADED");
+        drop(stalled);
+    };
+    let ((sold, collected, paid, cancelled, released), ()) = tokio::join!(facts, refused);
+    sold.recorded();
+    collected.unwrap();
+    paid.unwrap();
+    cancelled.unwrap();
+    released.unwrap();
+    drop(calls);
+}
+
 #[tokio::test]
 async fn a_call_too_many_is_refused_at_once_and_costs_no_other_kind_anything() {
     let server = Server::start().await;
