@@ -19,9 +19,9 @@ if is_in_use(hold, '') then return cmsgpack.pack('in_use') end
 local tick = math.max(hold.tick, tick_after(ttl_ms))
 remember_first(hold)
 if tick > hold.tick then
-    count_lines(field, nil, hold.tick, hold.lines, -1)
+    count_lines(field, hold.owners, hold.tick, hold.lines, -1)
     hold.tick = tick
-    count_lines(field, nil, hold.tick, hold.lines, 1)
+    count_lines(field, hold.owners, hold.tick, hold.lines, 1)
     redis.call('ZADD', key.due, hold.tick, field)
 end
 hold.change = { request, fingerprint, hold.tick, hold.lines }

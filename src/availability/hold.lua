@@ -36,7 +36,6 @@ if ARGV[9] ~= '' then
     caps = cmsgpack.unpack(ARGV[9])
     owners = { caps[4], caps[5] }
     local what, most = capped(caps, owners, merged, {})
-    if what == 'due' then return cmsgpack.pack('contended') end
     if what then return cmsgpack.pack('capped', what, most) end
 end
 local fits, short, contended = judge(merged, {}, true)

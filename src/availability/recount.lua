@@ -1,14 +1,29 @@
 #!lua
--- Counts the holds of one position again, from their details.
+-- Counts the holds under one name in `held` again, from their details.
 --
 -- KEYS   holds, due, held, tick_units, ticks
--- ARGV   1 position, <location>:<item>  2 packed: ticks in which holds of it end that are known
+-- ARGV   1 the name  2 packed: ticks in which holds of it end that are known
 --        3 how many holds may be looked at  4 '1': the totals are put right
 -- Returns how many totals are wrong; or -1: there are too many holds to look at in one step.
 key.holds, key.due, key.held, key.tick_units, key.ticks = unpack(KEYS)
 local name, holds_max, mends = ARGV[1], tonumber(ARGV[3]), ARGV[4] == '1'
-local location, item = string.match(name, '^(%d+):(-?%d+)$')
-item = tonumber(item)
+local location = location_of(name)
+local item = tonumber(string.match(name, '^%d+:(-?%d+)$'))
+
+-- Units of a hold that count under this name: of its item, or all if it is an owner's.
+local function units_here(hold)
+    if not item then
+        for _, owner in ipairs(hold.owners or {}) do
+            if owner == name then return units_of(hold.lines) end
+        end
+        return 0
+    end
+    local units = 0
+    for i = 1, #hold.lines, 2 do
+        if hold.lines[i] == item then units = units + hold.lines[i + 1] end
+    end
+    return units
+end
 
 local counted, holds = {}, 0
 for _, tick in ipairs(cmsgpack.unpack(ARGV[2])) do counted[tick] = 0 end
@@ -21,9 +36,8 @@ local wrong, total = 0, 0
 for tick in pairs(counted) do
     for _, field in ipairs(redis.call('ZRANGEBYSCORE', key.due, tick, tick)) do
         local hold = location_of(field) == location and load_hold(field)
-        local lines = hold and hold.status == 'live' and hold.lines or {}
-        for i = 1, #lines, 2 do
-            if lines[i] == item then counted[tick] = counted[tick] + lines[i + 1] end
+        if hold and hold.status == 'live' then
+            counted[tick] = counted[tick] + units_here(hold)
         end
     end
     total = total + counted[tick]

@@ -33,7 +33,6 @@ if not merged then return cmsgpack.pack('unusable', 'row') end
 local own = units_by_name(location_of(field), hold.lines)
 if ARGV[10] ~= '' then
     local what, most = capped(cmsgpack.unpack(ARGV[10]), hold.owners or {}, merged, own)
-    if what == 'due' then return cmsgpack.pack('contended') end
     if what then return cmsgpack.pack('capped', what, most) end
 end
 local fits, short, contended = judge(merged, own, true)

@@ -3,8 +3,8 @@
 --
 -- KEYS   holds, due, graves
 -- ARGV   1 cursor, '0' at first  2 about how many  3 '1': they are put back in line
--- Returns packed: next cursor ('0': the end), how many are out of line, field, tick, lines of each
---        live hold.
+-- Returns packed: next cursor ('0': the end), how many are out of line, field, tick, lines, owners
+--        of each live hold.
 key.holds, key.due, key.graves = unpack(KEYS)
 
 local mends = ARGV[3] == '1'
@@ -21,7 +21,9 @@ for i = 1, #page[2], 2 do
             if mends then redis.call('ZADD', key.due, hold.tick, field) end
             lost = lost + 1
         end
-        live[#live + 1], live[#live + 2], live[#live + 3] = field, hold.tick, hold.lines
+        for _, value in ipairs({ field, hold.tick, hold.lines, hold.owners or {} }) do
+            live[#live + 1] = value
+        end
     elseif not redis.call('ZSCORE', key.graves, field) then
         if mends then redis.call('ZADD', key.graves, tick_now + GRAVE_TICKS, field) end
         lost = lost + 1

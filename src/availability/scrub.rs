@@ -1,14 +1,17 @@
 //! Mending: what differs from the ledger is found and put right, while everything goes on.
 
+mod total;
+
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use redis::{Script, Value};
 
+pub use self::total::Total;
 use crate::{
     availability::{
         Availability, Bucket, Checkpoint, Row, SHARED_HOLDS, SHARED_ROWS,
         fault::{Fault, Nonsense},
-        keys::{KeyName, field_of, named_position, position_name},
+        keys::{KeyName, field_of},
         pack::{Packer, Unpacker},
         packed, parts,
         read::RawRow,
@@ -31,7 +34,7 @@ static LEFTOVERS: LazyLock<Script> =
 const LONG_MS: i64 = 10_000;
 /// How much of an index one step looks at, about.
 const SCAN_COUNT: usize = 100;
-/// Holds that one step looks at. Positions with more are counted again when they have fewer.
+/// Holds that one step looks at. Totals of more are counted again when there are fewer.
 const RECOUNT_HOLDS_MAX: usize = 2_000;
 
 /// A place in one of Redis' own indexes; opaque. The default is the beginning.
@@ -79,8 +82,8 @@ pub struct HoldsPage {
     pub lost: usize,
     /// Live holds.
     pub live: u64,
-    /// Positions of live holds, and the ticks in which these end.
-    pub positions: BTreeMap<PositionKey, Vec<i64>>,
+    /// Totals that live holds are part of, and the ticks in which these end.
+    pub totals: BTreeMap<Total, Vec<i64>>,
 }
 
 /// What is past its time by more than ten seconds and was not removed.
@@ -197,44 +200,44 @@ impl Availability {
         read_holds_page(partition, &answer).map_err(Fault::nonsense(doing))
     }
 
-    /// A step of the walk over the positions of which something is held, which may show one twice.
+    /// A step of the walk over the totals of what is held, which may show one twice.
     ///
     /// # Errors
     /// Redis cannot be used.
-    pub async fn held_positions(
+    pub async fn totals(
         &self,
         partition: Partition,
         from: &ScanPlace,
-    ) -> Result<(Vec<PositionKey>, Option<ScanPlace>), Fault> {
+    ) -> Result<(Vec<Total>, Option<ScanPlace>), Fault> {
         let doing = "walk what is held";
         let key = self.key(partition, KeyName::Held);
         let (next, fields) = self.scan(doing, "HSCAN", &key, from).await?;
         let names = fields.iter().step_by(2);
-        let positions = names.filter_map(|name| named_position(partition, name)).collect();
-        Ok((positions, next))
+        let totals = names.filter_map(|name| Total::parse(partition, name)).collect();
+        Ok((totals, next))
     }
 
-    /// Counts again what is held of a position, from the holds that end in its ticks and in those
-    /// `ticks` besides; if it `mends`, the totals are put right. Returns how many were wrong, or None if
-    /// there are too many holds to look at in one step.
+    /// Counts a total again, from the holds that end in its ticks and in those `ticks` besides; if it
+    /// `mends`, it is put right. Returns how much of it was wrong, or None if there are too many holds to
+    /// look at in one step.
     ///
     /// # Errors
     /// Redis cannot be used, or has no memory left.
     pub async fn recount(
         &self,
-        key: PositionKey,
+        total: &Total,
         ticks: &[i64],
         mends: bool,
     ) -> Result<Option<usize>, Fault> {
         let doing = "count what is held";
         let names =
             [KeyName::Holds, KeyName::Due, KeyName::Held, KeyName::TickUnits, KeyName::Ticks];
-        let mut call = self.invocation(&RECOUNT, key.place.partition, names);
+        let mut call = self.invocation(&RECOUNT, total.partition(), names);
         let mut packer = Packer::default();
         for &tick in ticks {
             packer.int(tick);
         }
-        call.arg(position_name(key)).arg(packer.finish()).arg(RECOUNT_HOLDS_MAX);
+        call.arg(total.name()).arg(packer.finish()).arg(RECOUNT_HOLDS_MAX);
         call.arg(u8::from(mends));
         match self.background.call(doing, &call).await? {
             Value::Int(wrong) => Ok(usize::try_from(wrong).ok()),
@@ -321,8 +324,8 @@ fn read_holds_page(partition: Partition, answer: &Value) -> Result<HoldsPage, No
     let mut from = packed(answer)?;
     let next = ScanPlace::after(from.text()?);
     let lost = from.small()?;
-    let mut positions: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    let live = from.groups(3, |from| {
+    let mut totals: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let live = from.groups(4, |from| {
         let location = from.text()?.split_once('.').and_then(|(location, _)| location.parse().ok());
         let location = location.ok_or(Nonsense("a hold was expected"))?;
         let tick = from.natural()?;
@@ -330,12 +333,17 @@ fn read_holds_page(partition: Partition, answer: &Value) -> Result<HoldsPage, No
             let item = ItemNo(from.small()?);
             from.natural()?;
             let place = Place { partition, location: LocationNo(location) };
-            positions.entry(PositionKey { place, item }).or_default().push(tick);
+            totals.entry(Total::Position(PositionKey { place, item })).or_default().push(tick);
+            Ok(())
+        })?;
+        from.groups(1, |from| {
+            let owner = Total::parse(partition, from.text()?);
+            owner.into_iter().for_each(|owner| totals.entry(owner).or_default().push(tick));
             Ok(())
         })
     })?;
     from.end()?;
-    Ok(HoldsPage { next, lost, live: live.len() as u64, positions })
+    Ok(HoldsPage { next, lost, live: live.len() as u64, totals })
 }
 
 /// A row as the scripts store it.

@@ -19,8 +19,8 @@
 --   held         hash   <location>:<item> -> units of all holds in `due`; <location>c<digest> and
 --                       <location>n<channel> -> those of a customer and of a channel, where these
 --                       are capped
---   tick_units   hash   <location>:<item>:<tick> -> units of holds that end in this tick
---   ticks        zset   its fields, so that those of one position are found in order
+--   tick_units   hash   <name in held>:<tick> -> units of holds that end in this tick
+--   ticks        zset   its fields, so that those of one name are found in order
 --   taken        hash   <location>:<item> -> what batches are about to claim: token, tick, units,
 --                       covered, covered until ...
 --   tokens       hash   token -> the positions and the holds that it took
@@ -108,7 +108,7 @@ local function read_rows(asked, first)
     return values
 end
 
--- A field of `tick_units`: fixed width, so that those of a position are ordered by their tick.
+-- A field of `tick_units`: fixed width, so that those of a name are ordered by their tick.
 local function tick_field(name, tick)
     return string.format('%s:%012d', name, tick)
 end
@@ -125,7 +125,7 @@ local function sum_fields(hash, fields)
     return sum
 end
 
--- Units of live holds at each of the named positions. What has expired does not count, purged or
+-- Units of live holds under each of the names in `held`. What has expired does not count, purged or
 -- not.
 local function live_held(names)
     local held = redis.call('HMGET', key.held, unpack(names))

@@ -38,9 +38,8 @@ local function merge_lines(lines, from, count, stock)
 end
 
 -- Whether these lines are more than may be held at once: nil, or what is capped (item, customer,
--- channel; due: who knows, some holds that are over were not removed yet) and the most. `caps`: the
--- most of an item, of a customer, of a channel, at this location; 0: any number. `old`: units that
--- the hold itself brings.
+-- channel) and the most. `caps`: the most of an item, of a customer, of a channel, at this location;
+-- 0: any number. `own`: units that the hold itself brings.
 local function capped(caps, owners, lines, own)
     local wanted, brought = 0, 0
     for _, line in ipairs(lines) do
@@ -52,12 +51,8 @@ local function capped(caps, owners, lines, own)
     for i, kind in ipairs({ 'customer', 'channel' }) do
         local most, owner = caps[i + 1], owners[i] or ''
         if most > 0 and owner ~= '' then
-            local held = tonumber(redis.call('HGET', key.held, owner) or 0) - brought
-            if held + wanted > most then
-                local first_due = redis.call('ZRANGE', key.due, 0, 0, 'WITHSCORES')[2]
-                local some_over = first_due and tonumber(first_due) <= tick_now
-                return some_over and 'due' or kind, most
-            end
+            local others = math.max(0, live_held({ owner })[1] - brought)
+            if others + wanted > most then return kind, most end
         end
     end
     return nil

@@ -53,32 +53,29 @@ local function units_of(lines)
     return units
 end
 
--- Adds units to what owners hold in all, or takes them away.
-local function count_owners(owners, units)
-    for _, owner in ipairs(owners or {}) do
-        if owner ~= '' and redis.call('HINCRBY', key.held, owner, units) <= 0 then
-            redis.call('HDEL', key.held, owner)
-        end
+-- Adds units to the totals of a name, or takes them away.
+local function count_units(name, tick, units)
+    if redis.call('HINCRBY', key.held, name, units) <= 0 then
+        redis.call('HDEL', key.held, name)
+    end
+    local member = tick_field(name, tick)
+    local there = redis.call('HINCRBY', key.tick_units, member, units)
+    if there <= 0 then
+        redis.call('HDEL', key.tick_units, member)
+        redis.call('ZREM', key.ticks, member)
+    elseif there == units then
+        redis.call('ZADD', key.ticks, 0, member)
     end
 end
 
 -- Adds (sign 1) the lines of a hold to the totals or takes them away (sign -1).
 local function count_lines(field, owners, tick, lines, sign)
     local location = location_of(field)
-    count_owners(owners, sign * units_of(lines))
     for i = 1, #lines, 2 do
-        local name, units = location .. ':' .. lines[i], sign * lines[i + 1]
-        if redis.call('HINCRBY', key.held, name, units) <= 0 then
-            redis.call('HDEL', key.held, name)
-        end
-        local member = tick_field(name, tick)
-        local there = redis.call('HINCRBY', key.tick_units, member, units)
-        if there <= 0 then
-            redis.call('HDEL', key.tick_units, member)
-            redis.call('ZREM', key.ticks, member)
-        elseif there == units then
-            redis.call('ZADD', key.ticks, 0, member)
-        end
+        count_units(location .. ':' .. lines[i], tick, sign * lines[i + 1])
+    end
+    for _, owner in ipairs(owners or {}) do
+        if owner ~= '' then count_units(owner, tick, sign * units_of(lines)) end
     end
 end
 

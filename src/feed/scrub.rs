@@ -17,7 +17,7 @@ use crate::{
     telemetry,
 };
 
-/// Buckets, or positions with holds, between two pauses.
+/// Buckets, or totals of holds, between two pauses.
 const STEPS_MAX: usize = 16;
 /// Leaves the databases to others.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -143,18 +143,18 @@ impl Scrubber {
         while let Some(from) = next {
             let page = self.availability.holds_page(partition, &from, true).await?;
             wrong += page.lost;
-            for (key, ticks) in &page.positions {
+            for (total, ticks) in &page.totals {
                 self.pause().await;
-                wrong += self.availability.recount(*key, ticks, true).await?.unwrap_or(0);
+                wrong += self.availability.recount(total, ticks, true).await?.unwrap_or(0);
             }
             next = page.next;
         }
         let mut next = Some(ScanPlace::default());
         while let Some(from) = next {
-            let (positions, after) = self.availability.held_positions(partition, &from).await?;
-            for key in positions {
+            let (totals, after) = self.availability.totals(partition, &from).await?;
+            for total in totals {
                 self.pause().await;
-                wrong += self.availability.recount(key, &[], true).await?.unwrap_or(0);
+                wrong += self.availability.recount(&total, &[], true).await?.unwrap_or(0);
             }
             next = after;
         }

@@ -9,13 +9,16 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    availability::{Availability, Bucket, Checkpoint, scrub::ScanPlace},
+    availability::{
+        Availability, Bucket, Checkpoint,
+        scrub::{ScanPlace, Total},
+    },
     feed::{
         projection::Fault,
         scrub::{BEGINNING, buckets_of_page, look},
     },
     ledger::Ledger,
-    stock::ids::{Partition, PositionKey},
+    stock::ids::Partition,
 };
 
 /// How long the projection may take to reach the head that was noted at the start, and how long what
@@ -188,7 +191,7 @@ impl Comparison<'_> {
     }
 
     async fn holds(&mut self, partition: Partition) -> Result<(), Stop> {
-        let mut positions: BTreeMap<PositionKey, Vec<i64>> = BTreeMap::new();
+        let mut totals: BTreeMap<Total, Vec<i64>> = BTreeMap::new();
         let deadline = Instant::now() + self.patience;
         loop {
             let left = self.availability.leftovers(partition, false).await?;
@@ -211,29 +214,26 @@ impl Comparison<'_> {
                 return Err(Stop::Differs(text));
             }
             self.compared.holds += page.live;
-            for (key, ticks) in page.positions {
-                positions.entry(key).or_default().extend(ticks);
+            for (total, ticks) in page.totals {
+                totals.entry(total).or_default().extend(ticks);
             }
             next = page.next;
         }
         let mut next = Some(ScanPlace::default());
         while let Some(from) = next {
-            let page = self.availability.held_positions(partition, &from).await;
-            let (held, after) = page?;
-            for key in held {
-                positions.entry(key).or_default();
+            let (held, after) = self.availability.totals(partition, &from).await?;
+            for total in held {
+                totals.entry(total).or_default();
             }
             next = after;
         }
-        for (key, mut ticks) in positions {
+        for (total, mut ticks) in totals {
             ticks.sort_unstable();
             ticks.dedup();
-            let wrong = self.availability.recount(key, &ticks, false).await?;
+            let wrong = self.availability.recount(&total, &ticks, false).await?;
             if wrong.is_some_and(|wrong| wrong > 0) {
-                let (location, item) = (key.place.location.0, key.item.0);
                 let text = format!(
-                    "redis partition={} location={location} item={item}: the total of its holds is \
-                     not their sum",
+                    "redis partition={} {total}: the total of its holds is not their sum",
                     partition.0
                 );
                 return Err(Stop::Differs(text));

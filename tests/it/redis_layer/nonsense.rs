@@ -16,7 +16,7 @@ use stockroom::{
         fault::{Fault, Kind},
         project::{Advance, Effects},
         rebuild::{Cursor, Rebuild},
-        scrub::ScanPlace,
+        scrub::{ScanPlace, Total},
     },
     stock::ids::Partition,
 };
@@ -67,8 +67,8 @@ async fn call_everything(redis: &Availability) -> Vec<Fault> {
     call!(redis.buckets(PARTITION, &place));
     call!(redis.bucket(bucket));
     call!(redis.holds_page(PARTITION, &place, true));
-    call!(redis.held_positions(PARTITION, &place));
-    call!(redis.recount(key(1), &[], true));
+    call!(redis.totals(PARTITION, &place));
+    call!(redis.recount(&Total::Position(key(1)), &[], true));
     faults
 }
 

@@ -5,12 +5,19 @@ use std::collections::BTreeSet;
 use stockroom::{
     availability::{
         Bucket, Row,
-        scrub::{Repair, ScanPlace},
+        hold::{Caps, HoldAnswer, HoldRequest},
+        scrub::{Repair, ScanPlace, Total},
     },
-    stock::ids::{ItemNo, PositionKey},
+    stock::{
+        hash::Digest,
+        ids::{ChannelNo, ItemNo},
+    },
 };
 
-use super::layer::{EPOCH, Layer, PARTITION, claim, claim_lines, id, key, row, token};
+use super::layer::{
+    EPOCH, LONG_MS, Layer, PARTITION, claim, claim_lines, extension, id, key, request, row, token,
+    wanted,
+};
 
 async fn all_buckets(layer: &Layer) -> BTreeSet<Bucket> {
     let (mut place, mut all) = (ScanPlace::default(), BTreeSet::new());
@@ -24,11 +31,11 @@ async fn all_buckets(layer: &Layer) -> BTreeSet<Bucket> {
     }
 }
 
-async fn all_held(layer: &Layer) -> BTreeSet<PositionKey> {
+async fn all_totals(layer: &Layer) -> BTreeSet<Total> {
     let (mut place, mut all) = (ScanPlace::default(), BTreeSet::new());
     loop {
-        let (positions, next) = layer.redis.held_positions(PARTITION, &place).await.unwrap();
-        all.extend(positions);
+        let (totals, next) = layer.redis.totals(PARTITION, &place).await.unwrap();
+        all.extend(totals);
         match next {
             Some(next) => place = next,
             None => return all,
@@ -42,16 +49,16 @@ async fn recount(layer: &Layer) -> usize {
     loop {
         let page = layer.redis.holds_page(PARTITION, &place, true).await.unwrap();
         wrong += page.lost;
-        for (key, ticks) in &page.positions {
-            wrong += layer.redis.recount(*key, ticks, true).await.unwrap().unwrap();
+        for (total, ticks) in &page.totals {
+            wrong += layer.redis.recount(total, ticks, true).await.unwrap().unwrap();
         }
         match page.next {
             Some(next) => place = next,
             None => break,
         }
     }
-    for key in all_held(layer).await {
-        wrong += layer.redis.recount(key, &[], true).await.unwrap().unwrap();
+    for total in all_totals(layer).await {
+        wrong += layer.redis.recount(&total, &[], true).await.unwrap().unwrap();
     }
     wrong
 }
@@ -138,6 +145,36 @@ async fn wrong_totals_are_counted_again() {
 }
 
 #[tokio::test]
+async fn what_a_customer_and_a_channel_hold_is_counted_again() {
+    let layer = Layer::with(&[(1, 100, 0), (2, 100, 0)]).await;
+    let (customer, channel) = (Some((Digest(9), 50)), Some((ChannelNo(4), 50)));
+    let lines = wanted(&[(1, 1), (2, 2)]);
+    for number in 0..5 {
+        let caps = Caps { item_max: 0, customer, channel };
+        let answer = layer.redis.hold(HoldRequest { caps, ..request(id(number), &lines) }).await;
+        assert!(matches!(answer, Ok(HoldAnswer::Granted(_))), "{answer:?}");
+    }
+    layer.redis.extend(extension(id(0), 1, 2 * LONG_MS)).await.unwrap();
+    assert_eq!(recount(&layer).await, 0);
+    let (held, customer, channel) = (layer.key("held"), format!("7c{:032x}", 9), "7n4");
+    let holds = async || {
+        let of_customer = layer.raw.number(&["HGET", &held, &customer]).await;
+        (of_customer, layer.raw.number(&["HGET", &held, channel]).await)
+    };
+    layer.raw.command(&["HSET", &held, &customer, "99"]).await;
+    layer.raw.command(&["HDEL", &held, channel]).await;
+    assert!(recount(&layer).await >= 2);
+    assert_eq!(holds().await, (15, 15));
+    layer.raw.command(&["DEL", &layer.key("tick_units"), &layer.key("ticks")]).await;
+    assert!(recount(&layer).await > 0);
+    assert_eq!((recount(&layer).await, holds().await), (0, (15, 15)));
+    for number in 0..5 {
+        layer.redis.release(id(number)).await.unwrap();
+    }
+    layer.assert_clean().await;
+}
+
+#[tokio::test]
 async fn holds_that_nobody_would_remove_are_put_back_in_line() {
     let layer = Layer::with(&[(1, 100, 0)]).await;
     layer.granted(id(1), &[(1, 1)]).await;
@@ -160,8 +197,7 @@ async fn counting_again_leaves_live_claims_alone() {
     let mine = token();
     layer.admit(mine, &[claim(&nine)]).await;
     assert_eq!(recount(&layer).await, 0);
-    let contended = stockroom::availability::hold::HoldAnswer::Contended;
-    assert_eq!(layer.hold(id(2), &[(1, 1)]).await, contended);
+    assert_eq!(layer.hold(id(2), &[(1, 1)]).await, HoldAnswer::Contended);
     layer.drop_token(mine).await;
     layer.granted(id(3), &[(1, 9)]).await;
 }

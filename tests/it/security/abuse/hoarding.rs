@@ -1,6 +1,8 @@
 //! Who holds more than is good for others.
 #![expect(clippy::disallowed_types, reason = "looks at statuses as a client does")]
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use futures::future::join_all;
 use stockroom::{
     api::proto::{Hold, HoldStockRequest},
@@ -118,13 +120,58 @@ async fn many_holds_at_once_over_two_servers_do_not_go_beyond_a_cap() {
 async fn what_is_held_still_counts_after_a_rebuild_and_is_given_back() {
     let server = shop(HoldCaps { customer_units_max: 5, ..HoldCaps::default() }).await;
     let held = take(&server, wanted("a", "anna", "", "jam", 5)).await;
-    let redis = Raw::new(&server.redis.url);
-    for partition in 0..PARTITIONS {
-        let key = format!("{}:{{p{partition}}}:checkpoint", prefix_of(&server.database_url));
-        redis.command(&["DEL", &key]).await;
-    }
+    lose(&server, "checkpoint").await;
     server.holds_kept("berlin", "jam").await;
     is_capped(&server.hold(wanted("b", "anna", "", "jam", 1)).await.unwrap_err(), "customer", "5");
     server.release_hold("c", &held.hold_id).await.unwrap();
     take(&server, wanted("d", "anna", "", "jam", 5)).await;
+}
+
+#[tokio::test]
+async fn what_was_counted_wrong_for_a_customer_or_a_channel_is_counted_again() {
+    let caps = HoldCaps { customer_units_max: 5, channel_units_max: 5, ..HoldCaps::default() };
+    let server = shop(caps).await;
+    let of = |key: &str, units| wanted(key, "anna", "", "jam", units);
+    let through = |key: &str, units| wanted(key, "", "web", "jam", units);
+    take(&server, of("a", 3)).await;
+    take(&server, through("b", 3)).await;
+    is_capped(&server.hold(of("c", 5)).await.unwrap_err(), "customer", "5");
+    is_capped(&server.hold(through("d", 5)).await.unwrap_err(), "channel", "5");
+
+    // The holds are lost, and what they counted is not.
+    lose(&server, "holds").await;
+    let held = eventually("nobody holds anything", || async { server.hold(of("c", 5)).await.ok() });
+    held.await;
+    eventually("nor a channel", || async { server.hold(through("d", 5)).await.ok() }).await;
+
+    // What they counted is lost, and the holds are not.
+    lose(&server, "held").await;
+    refused_again(&server, of("e", 1)).await;
+    refused_again(&server, through("f", 1)).await;
+}
+
+/// Loses one of the keys of Redis, of every partition.
+async fn lose(server: &Server, name: &str) {
+    let redis = Raw::new(&server.redis.url);
+    for partition in 0..PARTITIONS {
+        let key = format!("{}:{{p{partition}}}:{name}", prefix_of(&server.database_url));
+        redis.command(&["DEL", &key]).await;
+    }
+}
+
+/// Waits until it is refused for a cap: what is granted before is given back.
+async fn refused_again(server: &Server, request: HoldStockRequest) {
+    let attempts = AtomicU32::new(0);
+    eventually("it is refused", || async {
+        let attempt = attempts.fetch_add(1, Ordering::Relaxed);
+        let request_id = format!("{}{attempt}", request.request_id);
+        match server.hold(HoldStockRequest { request_id, ..request.clone() }).await {
+            Ok((held, _)) => {
+                server.release_hold(&format!("r{attempt}"), &held.hold_id).await.unwrap();
+                None
+            }
+            Err(_) => Some(()),
+        }
+    })
+    .await;
 }
