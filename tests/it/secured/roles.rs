@@ -47,7 +47,9 @@ async fn a_server_does_everything_as_the_application() {
     let verified = run(&[&["verify", "--json"][..], &prefix].concat(), &environment).await;
     let told = String::from_utf8_lossy(&verified.stdout);
     assert!(verified.status.success() && told.contains(r#""compared":true"#), "{verified:?}");
-    for command in [&["entries"][..], &["position", "berlin", "A"], &["rejected"]] {
+    let looks: [&[&str]; 5] =
+        [&["audit"], &["entries"], &["position", "berlin", "A"], &["rejected"], &["changes"]];
+    for command in looks {
         let output = run(command, &environment).await;
         assert!(output.status.success(), "{output:?}");
     }
