@@ -1,11 +1,14 @@
 //! Holds: promises that end by themselves with a tick of 100 ms, by Redis' own clock; then all is free.
 
+mod answers;
 mod caps;
 
 use std::sync::LazyLock;
 
 use redis::{Script, Value};
 
+pub(super) use self::answers::read_short;
+use self::answers::{read_extended, read_hold, read_known, read_released};
 pub use self::caps::{Capped, Caps};
 use crate::{
     availability::{
@@ -343,73 +346,4 @@ pub(super) fn pack_line(
     }
     packer.count(place).int(quantity).int(buffer.units).int(buffer.percent);
     Ok(())
-}
-
-/// Lines that are short: place, available ...
-pub(super) fn read_short(
-    from: &mut Unpacker<'_>,
-    asked: &Asked<'_>,
-) -> Result<Vec<ShortLine>, Nonsense> {
-    from.groups(2, |from| {
-        let key = asked.at(from.small()?).ok_or(Nonsense("a place was expected"))?;
-        Ok(ShortLine { key, available: from.natural()? })
-    })
-}
-
-fn read_hold(from: &mut Unpacker<'_>, id: HoldId) -> Result<Hold, Nonsense> {
-    let expires_at = from.tick()?;
-    let lines = from.groups(2, |from| {
-        Ok(HoldLine { item: ItemNo(from.small()?), quantity: from.natural()? })
-    })?;
-    from.end()?;
-    Ok(Hold { id, lines, expires_at })
-}
-
-fn read_extended(answer: &Value, id: HoldId) -> Result<Extended, Nonsense> {
-    let mut from = packed(answer)?;
-    Ok(match from.text()? {
-        "extended" => Extended::Until(read_hold(&mut from, id)?),
-        "finished" => Extended::Finished(HoldStatus::parse(from.text()?)?),
-        "key_reused" => Extended::KeyReused,
-        "in_use" => Extended::InUse,
-        "ledger" => Extended::InLedger,
-        "unknown" => Extended::Unknown,
-        _ => return Err(Nonsense("an answer to an extension was expected")),
-    })
-}
-
-fn read_released(answer: &Value) -> Result<Released, Nonsense> {
-    let mut from = packed(answer)?;
-    Ok(match from.text()? {
-        "now" => Released::Now,
-        "already" => Released::Already(HoldStatus::parse(from.text()?)?),
-        "in_use" => Released::InUse,
-        "ledger" => Released::InLedger,
-        "unknown" => Released::Unknown,
-        _ => return Err(Nonsense("an answer to a release was expected")),
-    })
-}
-
-fn read_known(answer: &Value, id: HoldId) -> Result<KnownHold, Nonsense> {
-    let mut from = packed(answer)?;
-    Ok(match from.text()? {
-        "ledger" => KnownHold::InLedger,
-        "unknown" => KnownHold::Unknown,
-        status => {
-            let status = HoldStatus::parse(status)?;
-            KnownHold::Here(read_hold(&mut from, id)?, status)
-        }
-    })
-}
-
-impl HoldStatus {
-    pub(super) fn parse(text: &str) -> Result<HoldStatus, Nonsense> {
-        match text {
-            "live" => Ok(HoldStatus::Live),
-            "consumed" => Ok(HoldStatus::Consumed),
-            "released" => Ok(HoldStatus::Released),
-            "expired" => Ok(HoldStatus::Expired),
-            _ => Err(Nonsense("a status of a hold was expected")),
-        }
-    }
 }
