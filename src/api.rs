@@ -19,7 +19,7 @@ mod cors;
 mod cursor;
 mod error;
 mod events;
-mod guard;
+pub mod guard;
 pub mod health;
 mod layer;
 mod ledger;
@@ -52,7 +52,7 @@ use crate::{
         authenticate::{AuthenticateLayer, Credentials},
         authorise::AuthoriseLayer,
         connection::tls::Tls,
-        guard::Guard,
+        guard::{AbuseLimits, Guard},
         health::Health,
         layer::MannersLayer,
         movements::snapshot::Snapshots,
@@ -129,7 +129,7 @@ impl Api {
             tls: None,
             connections: ConnectionLimits::default(),
             rates: RateLimits::default(),
-            guard: Arc::default(),
+            guard: Arc::new(Guard::new(AbuseLimits::default())),
         }
     }
 
@@ -161,6 +161,12 @@ impl Api {
     #[must_use]
     pub fn with_rates(self, limits: RateLimits) -> Api {
         Api { rates: limits, ..self }
+    }
+
+    /// The same with other bounds of what does no good.
+    #[must_use]
+    pub fn with_abuse_limits(self, limits: AbuseLimits) -> Api {
+        Api { guard: Arc::new(Guard::new(limits)), ..self }
     }
 
     /// Serves TLS instead of plain text.

@@ -15,6 +15,7 @@ use crate::{
         Api,
         authorise::caller,
         error::{invalid, unknown},
+        guard::Who,
         proto::{
             self, CheckAvailabilityRequest, CheckAvailabilityResponse, ExplainAvailabilityRequest,
             ExplainAvailabilityResponse, FindPickupLocationsRequest, FindPickupLocationsResponse,
@@ -96,8 +97,8 @@ impl AvailabilityService for Api {
         &self,
         request: Request<FindPickupLocationsRequest>,
     ) -> Result<Response<FindPickupLocationsResponse>, Status> {
-        let caller = caller(&request);
-        Ok(Response::new(self.find_pickup(&caller, request.into_inner()).await?))
+        let (caller, who) = (caller(&request), Who::of(request.extensions()));
+        self.find_pickup(&caller, request.into_inner(), &who).await.map(Response::new)
     }
 }
 
@@ -182,7 +183,7 @@ impl Pairs {
 
 impl Api {
     /// The policy of a channel that exists for the caller; an empty name is none.
-    pub(super) async fn policy(
+    pub(in crate::api) async fn policy(
         &self,
         caller: &Caller,
         channel_id: &str,

@@ -1,8 +1,8 @@
 //! Refusals and failures as statuses. Every status carries exactly one ErrorInfo.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tonic::{Code, Status};
+use tonic::{Code, Status, codegen::http::Extensions};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
@@ -38,12 +38,25 @@ pub(crate) fn status(
     Status::with_error_details(code, message, details)
 }
 
+/// Marks what was refused for its caller's sake, and says nothing of how busy the server is.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("a limit of the caller was reached")]
+struct Limited;
+
 /// A limit of the caller was reached; it may try again after so long.
 pub(crate) fn limited(reason: &str, message: &str, wait: Duration) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, DOMAIN, HashMap::<String, String>::new());
     details.set_retry_info(Some(wait));
-    Status::with_error_details(Code::ResourceExhausted, message, details)
+    let mut status = Status::with_error_details(Code::ResourceExhausted, message, details);
+    status.set_source(Arc::new(Limited));
+    status
+}
+
+/// Whether an answer, by its extensions, says that a limit of its caller was reached.
+pub(crate) fn is_limited(extensions: &Extensions) -> bool {
+    let source = extensions.get::<Status>().and_then(std::error::Error::source);
+    source.is_some_and(|source| source.is::<Limited>())
 }
 
 /// Too many calls of its kind are under way.
@@ -162,4 +175,19 @@ impl From<Fault> for Status {
 
 fn internal() -> Status {
     status(Code::Internal, "INTERNAL", "a defect of the service; an operator is told", &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::body::Body;
+
+    use super::*;
+
+    #[test]
+    fn a_limit_of_the_caller_says_nothing_of_the_server() {
+        let limit = limited("RATE_LIMITED", "too many", RETRY_AFTER).into_http::<Body>();
+        assert!(is_limited(limit.extensions()));
+        let busy = overloaded().into_http::<Body>();
+        assert!(!is_limited(busy.extensions()));
+    }
 }

@@ -18,7 +18,7 @@ use tower::{Layer, Service};
 
 use crate::api::{
     arriving::{Arriving, Waiting},
-    error::{deadline_exceeded, invalid, overloaded, status},
+    error::{deadline_exceeded, invalid, is_limited, overloaded, status},
     overload::{Room, Seat},
 };
 
@@ -112,7 +112,9 @@ where
                 Ok(response) => with_details(response?),
                 Err(_) => deadline_exceeded().into_http(),
             };
-            seat.answered(code(&response), time);
+            if !is_limited(response.extensions()) {
+                seat.answered(code(&response), time);
+            }
             Ok(response)
         })
     }

@@ -14,6 +14,7 @@ use crate::{
         Api,
         authorise::caller,
         error::{invalid, status, unknown},
+        guard::Who,
         movements::deadline,
         page,
         proto::{
@@ -130,6 +131,7 @@ impl LedgerService for Api {
         request: Request<ResubmitMovementRequest>,
     ) -> Result<Response<ResubmitMovementResponse>, Status> {
         let (caller, deadline) = (caller(&request), deadline(&request));
+        let who = Who::of(request.extensions());
         let ResubmitMovementRequest { rejected_movement_id, movement, actor } =
             request.into_inner();
         let actor = optional(actor, "actor", is_identifier)?.unwrap_or_default();
@@ -141,7 +143,7 @@ impl LedgerService for Api {
         let mut report = self.report(&caller, source.clone(), vec![movement], deadline).await?;
         report.actor.clone_from(&actor);
         let pending = self.writer.submit(report).await?;
-        let settled = self.settle(&caller, &source, pending).await?;
+        let settled = self.settle((&caller, &who), &source, pending).await?;
         let result = settled.results.into_iter().next();
         if result.as_ref().is_some_and(|result| result.error.is_none()) {
             self.ledger.decide_rejected(row.id, State::Resolved, &actor, "").await?;

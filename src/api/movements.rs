@@ -17,6 +17,7 @@ use crate::{
         Api,
         authorise::caller,
         error::{invalid, movement_error, poisoned_error},
+        guard::Who,
         layer::{CALL_MAX, Deadline},
         proto::{
             self, ApplySnapshotRequest, ApplySnapshotResponse, Durability, MovementError,
@@ -28,6 +29,7 @@ use crate::{
     },
     ledger::rejected::Rejection,
     stock::{
+        entry::Flags,
         hash::{Digest, StableHash},
         ids::{is_identifier, is_key},
     },
@@ -48,10 +50,12 @@ impl MovementService for Api {
         request: Request<RecordMovementsRequest>,
     ) -> Result<Response<RecordMovementsResponse>, Status> {
         let (caller, deadline) = (caller(&request), deadline(&request));
+        let who = Who::of(request.extensions());
         let RecordMovementsRequest { source, sent_at, movements } = request.into_inner();
         let report = self.report(&caller, source.clone(), movements, deadline).await?;
         let report = Report { sent_at: sent_at.map(wire::time_in), ..report };
-        let settled = self.settle(&caller, &source, self.writer.submit(report).await?).await?;
+        let pending = self.writer.submit(report).await?;
+        let settled = self.settle((&caller, &who), &source, pending).await?;
         let Settled { results, token, durability } = settled;
         Ok(Response::new(RecordMovementsResponse { results, token, durability }))
     }
@@ -66,10 +70,10 @@ impl MovementService for Api {
         // One more is being settled, and one waits to be queued.
         let (pending, settling) = mpsc::channel(WINDOW - 2);
         let (answers, stream) = mpsc::channel(1);
-        let caller = caller(&request);
+        let (caller, who) = (caller(&request), Who::of(request.extensions()));
         let (api, stream_in) = (self.clone(), request.into_inner());
         tokio::spawn(take(api, Arc::clone(&caller), stream_in, pending));
-        tokio::spawn(answer(self.clone(), caller, settling, answers));
+        tokio::spawn(answer(self.clone(), (caller, who), settling, answers));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
@@ -78,7 +82,8 @@ impl MovementService for Api {
         request: Request<Streaming<ApplySnapshotRequest>>,
     ) -> Result<Response<ApplySnapshotResponse>, Status> {
         let (caller, deadline) = (caller(&request), patient_deadline(&request));
-        self.take_snapshot(&caller, request.into_inner(), deadline).await.map(Response::new)
+        let who = Who::of(request.extensions());
+        self.take_snapshot((&caller, &who), request.into_inner(), deadline).await.map(Response::new)
     }
 }
 
@@ -148,13 +153,13 @@ async fn place(
 /// Answers in the order in which the messages were taken.
 async fn answer(
     api: Api,
-    caller: Arc<Caller>,
+    (caller, who): (Arc<Caller>, Who),
     mut settling: mpsc::Receiver<Result<Taken, Status>>,
     answers: mpsc::Sender<Result<SyncMovementsResponse, Status>>,
 ) {
     while let Some(taken) = settling.recv().await {
         let answer = match taken {
-            Ok(taken) => settle_message(&api, &caller, taken).await,
+            Ok(taken) => settle_message(&api, (&caller, &who), taken).await,
             Err(status) => Err(status),
         };
         let failed = answer.is_err();
@@ -166,11 +171,12 @@ async fn answer(
 
 async fn settle_message(
     api: &Api,
-    caller: &Caller,
+    (caller, who): (&Caller, &Who),
     taken: Taken,
 ) -> Result<SyncMovementsResponse, Status> {
     let Taken { source, last_key, pending } = taken;
-    let Settled { results, token, durability } = api.settle(caller, &source, pending).await?;
+    let Settled { results, token, durability } =
+        api.settle((caller, who), &source, pending).await?;
     let resume_points = api.writer.resume_points();
     let stream = caller.stream_of(&source);
     if *stream != source {
@@ -202,7 +208,7 @@ impl Api {
     /// Waits for the answers, keeps what was rejected, and only then tells.
     pub(crate) async fn settle(
         &self,
-        caller: &Caller,
+        (caller, who): (&Caller, &Who),
         source: &str,
         pending: Pending,
     ) -> Result<Settled, Status> {
@@ -214,6 +220,8 @@ impl Api {
         };
         let mut results = Vec::with_capacity(answers.len());
         let mut rejections = Vec::new();
+        let holds = holds_sold(&answers);
+        (0..holds).for_each(|_| self.guard.hold_became(who));
         for Answer { draft, verdict } in answers {
             let (status, entry, error) = match verdict {
                 Verdict::Recorded(posted) => (MovementStatus::Recorded, Some(posted), None),
@@ -243,6 +251,19 @@ impl Api {
         let token = Token::of(&heads).map_or_else(String::new, |token| token.encode());
         Ok(Settled { results, token, durability: durability as i32 })
     }
+}
+
+/// How many holds were consumed by what was recorded.
+fn holds_sold(answers: &[Answer]) -> usize {
+    let sold = answers.iter().filter(|answer| match &answer.verdict {
+        Verdict::Recorded(posted) => !posted.flags.has(Flags::PROMISE_UNKNOWN),
+        _ => false,
+    });
+    let mut holds: Vec<_> = sold.map(|answer| &*answer.draft.hold_id).collect();
+    holds.retain(|hold| !hold.is_empty());
+    holds.sort_unstable();
+    holds.dedup();
+    holds.len()
 }
 
 fn rejection(

@@ -3,7 +3,9 @@
 pub(crate) mod asked;
 mod holds;
 mod list;
+mod make;
 mod pick;
+mod probes;
 pub(in crate::api) mod told;
 mod watch;
 
@@ -83,9 +85,7 @@ impl ReservationService for Api {
         request: Request<CreateReservationRequest>,
     ) -> Result<Response<CreateReservationResponse>, Status> {
         let call = Call::of(&request);
-        let (ask, promise) = asked::creation(request.into_inner(), &call)?;
-        let stepped = self.writer.reserve(ask, promise).await?;
-        answer!(CreateReservationResponse, self.answer(&call.caller, stepped).await?)
+        answer!(CreateReservationResponse, self.make(request.into_inner(), call).await?)
     }
 
     async fn batch_create_reservations(
@@ -93,11 +93,7 @@ impl ReservationService for Api {
         request: Request<BatchCreateReservationsRequest>,
     ) -> Result<Response<BatchCreateReservationsResponse>, Status> {
         let call = Call::of(&request);
-        let (ask, promises) = asked::basket(request.into_inner(), &call)?;
-        let stepped = self.writer.reserve_all(ask, promises).await?;
-        let reservations = self.told(&stepped.reservations).await?;
-        let (token, durability) = told::written(&stepped.heads, stepped.replicated);
-        Ok(Response::new(BatchCreateReservationsResponse { reservations, token, durability }))
+        self.make_all(request.into_inner(), call).await.map(Response::new)
     }
 
     async fn get_reservation(
@@ -179,7 +175,7 @@ impl ReservationService for Api {
             Ok(_) => CancelledBy::Customer,
             Err(_) => return Err(asked::unknown_value("cancelled_by")),
         };
-        answer!(CancelReservationResponse, self.change(asked, Wish::Cancel(by)).await?)
+        answer!(CancelReservationResponse, self.give_up(asked, by).await?)
     }
 
     async fn start_picking(
@@ -216,7 +212,7 @@ impl ReservationService for Api {
         &self,
         request: Request<CollectReservationRequest>,
     ) -> Result<Response<CollectReservationResponse>, Status> {
-        let (call, who) = (Call::of(&request), Who::of(request.extensions()));
+        let call = Call::of(&request);
         let CollectReservationRequest {
             request_id,
             reservation_id,
@@ -226,7 +222,7 @@ impl ReservationService for Api {
         } = request.into_inner();
         let asked = Asked::new(&request_id, &reservation_id, call)?.by(actor)?;
         let code = asked::pickup_code(pickup_code)?;
-        let tried = (!code.is_empty()).then_some((&who, asked.id.place.location));
+        let tried = (!code.is_empty()).then_some(asked.id.place.location);
         let wish = Wish::Collect(asked::optional_lines(sent)?, code);
         answer!(CollectReservationResponse, self.collect(asked, wish, tried).await?)
     }
@@ -266,27 +262,32 @@ impl Api {
         &self,
         asked: Asked,
         wish: Wish,
-        tried: Option<(&Who, LocationNo)>,
+        tried: Option<LocationNo>,
     ) -> Result<Answer, Status> {
-        let Asked { ask, id, caller } = asked;
+        let Asked { ask, id, caller, who } = asked;
         self.check_reach(&caller, &id).await?;
-        if let Some((who, location)) = tried {
-            self.guard.may_try_code(who, location)?;
+        if let Some(location) = tried {
+            self.guard.may_try_code(&who, location)?;
         }
         let stepped = self.writer.change(ask, id, wish).await;
-        if let (Some((who, location)), Err(denial)) = (tried, &stepped)
+        if let (Some(location), Err(denial)) = (tried, &stepped)
             && is_wrong_code(denial)
         {
-            self.guard.code_was_wrong(who, location);
+            self.guard.code_was_wrong(&who, location);
         }
         self.answer(&caller, stepped?).await
     }
 
     /// The same, before it is told.
     async fn step(&self, asked: Asked, wish: Wish) -> Result<Stepped, Status> {
-        let Asked { ask, id, caller } = asked;
+        let Asked { ask, id, caller, who } = asked;
         self.check_reach(&caller, &id).await?;
-        Ok(self.writer.change(ask, id, wish).await?)
+        let mut probe = self.probe_wish((&who, &caller), &id, &wish).await?;
+        let stepped = self.writer.change(ask, id, wish).await;
+        if let Some(probe) = &mut probe {
+            probe.stepped(&stepped);
+        }
+        Ok(stepped?)
     }
 
     /// Whether a reservation exists for the caller, as far as can be said without reading it where that is

@@ -129,6 +129,7 @@ fn configured(api: Api, config: &ServeConfig) -> Api {
         .with_connections(config.connections.limits())
         .with_rates(config.callers.rates())
         .with_hold_caps(config.callers.hold_caps())
+        .with_abuse_limits(config.callers.abuse_limits())
         .with_private_webhooks(config.events.webhook_allow_private)
 }
 

@@ -2,7 +2,10 @@
 
 use std::num::NonZeroU32;
 
-use crate::{api::rates::RateLimits, writer::hold::HoldCaps};
+use crate::{
+    api::{guard::AbuseLimits, rates::RateLimits},
+    writer::hold::HoldCaps,
+};
 
 /// How much of everything a caller may have.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,6 +28,16 @@ pub struct CallerConfig {
     /// Units of one item that may be held at once at one location; 0: any number
     #[arg(long, env = "STOCKROOM_HOLD_UNITS_PER_ITEM", default_value_t = 0, value_name = "N")]
     pub hold_units_per_item: u32,
+    /// Holds of a caller that come to nothing, within about 20 minutes, before one of which hardly any become
+    /// reservations or sales may take few; 0: any number
+    #[arg(long, env = "STOCKROOM_HOLDS_IN_VAIN_MAX", default_value_t = 200, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub holds_in_vain_max: u32,
+    /// Amounts of an item at a location that a caller may try through channels that see bands, and one more
+    /// every 10 minutes; 0: any number
+    #[arg(long, env = "STOCKROOM_AMOUNTS_TRIED_MAX", default_value_t = 5, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    pub amounts_tried_max: u32,
 }
 
 impl CallerConfig {
@@ -34,6 +47,15 @@ impl CallerConfig {
             customer_units_max: self.hold_units_per_customer.into(),
             channel_units_max: self.hold_units_per_channel.into(),
             item_units_max: self.hold_units_per_item.into(),
+        }
+    }
+
+    /// How much of what does no good it may do.
+    pub fn abuse_limits(&self) -> AbuseLimits {
+        AbuseLimits {
+            holds_in_vain_max: self.holds_in_vain_max,
+            amounts_max: self.amounts_tried_max,
+            ..AbuseLimits::default()
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod asked;
 mod caps;
+mod lines;
 
 use std::{sync::Arc, time::Duration};
 
@@ -213,21 +214,6 @@ impl Writer {
         hash.text(&id.to_string());
         self.change_hold(&ask, id, (hash.finish_i64(), self.names()), Change::Release).await?;
         Ok(())
-    }
-
-    /// What a hold promises, or promised, as far as anybody knows; empty: nobody does.
-    pub(super) async fn lines_of(&self, id: HoldId) -> Result<Vec<step::Wanted>, Denial> {
-        let lines: Vec<_> = match self.stores.availability.get(id).await {
-            Ok(KnownHold::Here(hold, _)) => {
-                hold.lines.iter().map(|line| (line.item, line.quantity)).collect()
-            }
-            _ => {
-                let hold = self.stores.ledger.ledger_hold(&id).await?;
-                let lines = hold.into_iter().flat_map(|hold| hold.lines);
-                lines.map(|line| (line.item, line.quantity)).collect()
-            }
-        };
-        self.named(&lines).await
     }
 
     /// What the rules forbid now may have been granted before they changed: then it is answered as it

@@ -246,7 +246,7 @@ impl Writer {
             let lines = match (promise.hold, promise.lines.is_empty()) {
                 (Some(hold), true) => {
                     self.check_hold(&ask.caller, hold)?;
-                    self.lines_of(hold).await?
+                    self.lines_of(hold).await?.0
                 }
                 _ => self.wanted(&promise.lines).await?,
             };

@@ -10,6 +10,7 @@ use crate::{
     api::{
         Api,
         error::invalid,
+        guard::Who,
         proto::{FindPickupLocationsRequest, FindPickupLocationsResponse, Line, PickupLocation},
         reservations::asked::optional_lines,
         wire::time_out,
@@ -31,12 +32,14 @@ impl Api {
         &self,
         caller: &Caller,
         sent: FindPickupLocationsRequest,
+        who: &Who,
     ) -> Result<FindPickupLocationsResponse, Status> {
         let from = Spot::new(coordinates(&sent)?);
         let radius_m = radius_m(sent.radius_m)?;
         let found_max = locations_max(sent.locations_max)?;
         let policy = self.policy(caller, &sent.channel_id).await?;
         let basket = summed(optional_lines(sent.lines)?);
+        self.search_amounts(who, &policy, &basket)?;
         let items = self.items(&basket).await?;
         let lines: Vec<_> =
             items.into_iter().zip(&basket).map(|(item, (_, quantity))| (item, *quantity)).collect();

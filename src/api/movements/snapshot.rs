@@ -11,6 +11,7 @@ use crate::{
     api::{
         Api,
         error::{invalid, invalid_with, overloaded, refused},
+        guard::Who,
         layer::explained,
         movements::permit::{check_place, check_source},
         proto::{
@@ -58,7 +59,7 @@ impl Snapshots {
 impl Api {
     pub(super) async fn take_snapshot(
         &self,
-        caller: &Caller,
+        (caller, who): (&Caller, &Who),
         mut stream: Streaming<ApplySnapshotRequest>,
         deadline: Instant,
     ) -> Result<ApplySnapshotResponse, Status> {
@@ -78,7 +79,7 @@ impl Api {
                 deadline,
             };
             let pending = self.writer.submit(report).await?;
-            let settled = self.settle(caller, &snapshot.source, pending).await?;
+            let settled = self.settle((caller, who), &snapshot.source, pending).await?;
             for result in &settled.results {
                 match result.status() {
                     MovementStatus::Recorded => response.recorded += 1,

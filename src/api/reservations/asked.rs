@@ -11,6 +11,7 @@ use crate::{
     api::{
         authorise::caller,
         error::{invalid, refused},
+        guard::Who,
         movements::deadline,
         proto::{self, BatchCreateReservationsRequest, CreateReservationRequest, Line, LinePolicy},
         reach::{check_channel, check_location},
@@ -33,26 +34,29 @@ const IDENTIFIER: &str = "must match [A-Za-z0-9._:/-]{1,64}";
 /// Who calls, and when it gives up.
 pub(super) struct Call {
     pub caller: Arc<Caller>,
+    pub who: Who,
     pub deadline: Instant,
 }
 
 /// A request about a reservation that there is.
 pub(super) struct Asked {
     pub caller: Arc<Caller>,
+    pub who: Who,
     pub ask: Ask,
     pub id: ReservationId,
 }
 
 impl Call {
     pub(super) fn of<T>(request: &Request<T>) -> Call {
-        Call { caller: caller(request), deadline: deadline(request) }
+        let who = Who::of(request.extensions());
+        Call { caller: caller(request), who, deadline: deadline(request) }
     }
 }
 
 impl Asked {
     pub(super) fn new(request_id: &str, id: &str, call: Call) -> Result<Asked, Status> {
         let ask = ask(request_id, String::new(), &call)?;
-        Ok(Asked { ask, id: reservation_id(id)?, caller: call.caller })
+        Ok(Asked { ask, id: reservation_id(id)?, caller: call.caller, who: call.who })
     }
 
     /// Why.

@@ -39,7 +39,14 @@ impl Api {
             order_ref: String::new(),
             customer_ref: optional_identifier(sent.customer_ref, "customer_ref")?,
         };
-        let (hold, durability) = self.held(self.writer.hold(ask, promise).await?).await?;
+        self.guard.may_hold(&call.who)?;
+        let policy = self.policy_asked(&call, &ask).await?;
+        let mut probe = self.probe_promises(&call, &policy, std::slice::from_ref(&promise)).await?;
+        let held = self.writer.hold(ask, promise).await;
+        let held = held.inspect_err(|denial| probe.refused(denial))?;
+        self.guard.hold_was_taken(&call.who);
+        let (hold, durability) = self.held(held).await?;
+        probe.held(hold.as_ref());
         Ok(HoldStockResponse { hold, durability })
     }
 
@@ -61,8 +68,13 @@ impl Api {
             order_ref: String::new(),
             customer_ref: String::new(),
         };
-        let held = self.writer.replace_hold(ask, id, promise).await?;
+        let policy = self.policy_asked(&call, &ask).await?;
+        let asked = [(id.place.location, &*promise.lines)];
+        let mut probe = self.probe(&call.who, &policy, asked)?;
+        let held = self.writer.replace_hold(ask, id, promise).await;
+        let held = held.inspect_err(|denial| probe.refused(denial))?;
         let (hold, durability) = self.held(held).await?;
+        probe.held(hold.as_ref());
         Ok(ReplaceHoldResponse { hold, durability })
     }
 
@@ -88,6 +100,7 @@ impl Api {
         let id = hold_id(&sent.hold_id)?;
         self.check_hold_place(&call.caller, id).await?;
         self.writer.release_hold(ask, id).await?;
+        self.guard.hold_was_given_back(&call.who);
         Ok(ReleaseHoldResponse {})
     }
 

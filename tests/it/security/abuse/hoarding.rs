@@ -1,21 +1,28 @@
 //! Who holds more than is good for others.
 #![expect(clippy::disallowed_types, reason = "looks at statuses as a client does")]
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use stockroom::{
-    api::proto::{Hold, HoldStockRequest},
+    api::{
+        guard::AbuseLimits,
+        proto::{CreateReservationRequest, Hold, HoldStockRequest, Movement},
+    },
     writer::hold::HoldCaps,
 };
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use crate::harness::{
     credentials::Guard,
     databases,
     errors::explained,
     holds::{hold, replace},
-    movements::{Became as _, receipt},
+    movements::{Became as _, receipt, sale},
     raw_redis::Raw,
     redis::Redis,
     reservations::{create, line, seconds},
@@ -36,7 +43,9 @@ async fn shop(caps: HoldCaps) -> Server {
 
 async fn start_on(url: &str, caps: HoldCaps) -> Server {
     let redis = Redis::honest().reach(&databases::redis_url().await).await;
-    let set = |api: stockroom::api::Api| api.with_hold_caps(caps);
+    // What is refused here is refused by a cap.
+    let limits = AbuseLimits { holds_in_vain_max: 0, ..AbuseLimits::default() };
+    let set = |api: stockroom::api::Api| api.with_hold_caps(caps).with_abuse_limits(limits);
     Server::start_with_set(url, url, redis, &Guard::default(), set).await
 }
 
@@ -172,6 +181,94 @@ async fn refused_again(server: &Server, request: HoldStockRequest) {
             }
             Err(_) => Some(()),
         }
+    })
+    .await;
+}
+
+/// A server that limits who takes so many holds in vain.
+async fn watchful(limits: AbuseLimits) -> Server {
+    let server = Server::start_set(|api| api.with_abuse_limits(limits)).await;
+    server.put_locations(&["berlin"]).await;
+    server.record_one(receipt("r", "berlin", "jam", 1_000)).await.recorded();
+    server.holds_kept("berlin", "jam").await;
+    server
+}
+
+/// Takes a hold and gives it back.
+async fn in_vain(server: &Server, number: usize) -> Result<(), Status> {
+    let (held, _) = server.hold_one(&format!("v{number}"), "berlin", "jam", 1).await?;
+    server.release_hold(&format!("w{number}"), &held.hold_id).await
+}
+
+/// Takes holds in vain until it may take no more.
+async fn until_limited(server: &Server) -> usize {
+    for number in 0..200 {
+        if let Err(status) = in_vain(server, number).await {
+            explained(&status, Code::ResourceExhausted, "HOLDS_LIMITED");
+            let wait = status.get_details_retry_info().unwrap().retry_delay.unwrap();
+            assert!(!wait.is_zero() && wait <= Duration::from_secs(6), "{wait:?}");
+            return number;
+        }
+    }
+    panic!("it is never limited")
+}
+
+#[tokio::test]
+async fn whose_holds_come_to_nothing_takes_few_and_may_do_all_else() {
+    let limits = AbuseLimits { holds_in_vain_max: 30, ..AbuseLimits::default() };
+    let server = watchful(limits).await;
+    let held = take(&server, wanted("cart", "", "", "jam", 2)).await;
+    let many = until_limited(&server).await;
+    assert!((30..=45).contains(&many), "{many}");
+    server.extend_hold("x", &held.hold_id, 900).await.expect("it goes on with what it has");
+    server.replace_hold(replace("y", &held, vec![line("jam", 1)])).await.unwrap();
+    server.reserve("k", "berlin", "jam", 1).await.expect("a reservation is none");
+    let mut bought = create("z", "berlin", Vec::new());
+    bought.hold_id = held.hold_id;
+    server.create(bought).await.unwrap();
+    server.caught_up().await;
+}
+
+#[tokio::test]
+async fn who_sells_is_not_limited_however_many_carts_are_left_behind() {
+    let limits = AbuseLimits { holds_in_vain_max: 30, ..AbuseLimits::default() };
+    let server = watchful(limits).await;
+    for number in 0..150 {
+        in_vain(&server, number).await.expect("a cart that is left behind");
+        let cart = || wanted(&format!("c{number}"), "", "", "jam", 1);
+        if number % 10 == 0 {
+            let hold_id = take(&server, cart()).await.hold_id;
+            let bought = create(&format!("b{number}"), "berlin", Vec::new());
+            server.create(CreateReservationRequest { hold_id, ..bought }).await.unwrap();
+        }
+    }
+
+    let till = watchful(limits).await;
+    for number in 0..150 {
+        in_vain(&till, number).await.expect("a basket that is put back");
+        if number % 10 == 0 {
+            let request = wanted(&format!("c{number}"), "", "", "jam", 1);
+            let hold_id = take(&till, request).await.hold_id;
+            let sold = sale(&format!("s{number}"), "berlin", "jam", 1);
+            till.record_one(Movement { hold_id, ..sold }).await.recorded();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_came_to_nothing_is_forgotten() {
+    let limits = AbuseLimits {
+        holds_in_vain_max: 30,
+        span: Duration::from_secs(10),
+        ..AbuseLimits::default()
+    };
+    let server = watchful(limits).await;
+    until_limited(&server).await;
+    // While it is limited it takes ten at once, and one more each tenth of a second.
+    eventually("it takes holds as it likes", || async {
+        let keys: Vec<_> = (0..40).map(|number| format!("f{number}")).collect();
+        let holds = keys.iter().map(|key| server.hold_one(key, "berlin", "jam", 1));
+        join_all(holds).await.iter().all(Result::is_ok).then_some(())
     })
     .await;
 }
