@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, watch};
 pub use crate::ledger::directory::known::{Known, KnownChannel, KnownItem, KnownLocation};
 use crate::{
     ledger::{
-        fault::{Answered as _, Fault},
+        fault::{Answered as _, Defect, Fault},
         network::{LocationRow, PolicyRow},
     },
     stock::ids::{ChannelNo, ItemNo, LocationNo, PositionKey, SourceNo},
@@ -273,17 +273,32 @@ impl Directory {
         if let Some(known) = self.known().source(source) {
             return Ok(known);
         }
-        let added = sqlx::query_scalar!(
-            "insert into source (source) values ($1)
-             on conflict (source) do update set source = excluded.source
-             returning source_no",
+        let mut found = self.find_or_add_source(source).await?;
+        if found.is_none() {
+            // Another one added it meanwhile, which only the next statement sees.
+            found = self.find_or_add_source(source).await?;
+        }
+        let found = found.ok_or_else(|| Fault::defect("add a source", Defect::RowMissing))?;
+        self.known_mut().learn_source(source, found);
+        Ok(found)
+    }
+
+    /// One that is there already is only read: after a start hundreds of calls may ask at once.
+    async fn find_or_add_source(&self, source: &str) -> Result<Option<SourceNo>, Fault> {
+        let found = sqlx::query_scalar!(
+            r#"with found as (select source_no from source where source = $1),
+                   added as (
+                       insert into source (source) select $1 where not exists (select from found)
+                       on conflict (source) do nothing returning source_no
+                   )
+               select source_no as "source_no!" from found
+               union all select source_no from added"#,
             source,
         )
-        .fetch_one(&self.pool)
+        .fetch_optional(&self.pool)
         .answered("add a source")
         .await?;
-        self.known_mut().learn_source(source, SourceNo(added));
-        Ok(SourceNo(added))
+        Ok(found.map(SourceNo))
     }
 
     /// Takes over what other servers changed since the last call.

@@ -183,9 +183,11 @@ fn value(type_name: &str, number: i32) -> String {
         return format!("'{{}}'::{type_name}");
     }
     if let Some(element) = type_name.strip_suffix("[]") {
-        // One that every condition on a state allows, or nothing would be looked into.
-        let number = if element == "smallint" { 1 } else { number };
-        return format!("array[{}]::{type_name}", value(element, number));
+        // One that every condition on a state allows, and all that other parameters may be: or nothing
+        // would be looked into.
+        let numbers = if element == "smallint" { 1..=1 } else { 1..=number };
+        let values: Vec<_> = numbers.map(|number| value(element, number)).collect();
+        return format!("array[{}]::{type_name}", values.join(", "));
     }
     let (moment, number) = (format!("2026-01-01 00:{number:02}"), number.to_string());
     let value = match type_name {

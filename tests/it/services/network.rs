@@ -1,5 +1,7 @@
 //! NetworkService: puts, lists and bounds; what one server puts, the others see.
+#![expect(clippy::disallowed_types, reason = "looks at a row as it is stored")]
 
+use sqlx::{Connection as _, PgConnection};
 use stockroom::api::proto::{
     Channel, GetChannelRequest, GetItemRequest, GetLocationRequest, Item, ListChannelsRequest,
     ListItemsRequest, ListLocationsRequest, Location, LocationStatus, MovementStatus,
@@ -11,7 +13,7 @@ use tonic::Code;
 use crate::harness::{
     binary::Binary,
     errors::explained,
-    movements::{Became as _, put_request, sale},
+    movements::{Became as _, put_request, receipt, sale},
     server::{SOURCE, Server, eventually},
 };
 
@@ -183,4 +185,23 @@ async fn a_second_server_sees_new_rows_at_once_and_changes_within_a_second() {
         first.record_one(sale("own", "berlin", "A", 1)).await.error
     })
     .await;
+}
+
+/// Hundreds of calls may need it at once after a start: each would wait for the one before.
+#[tokio::test]
+async fn a_source_that_another_server_added_is_read_and_not_written_again() {
+    let first = Server::start().await;
+    first.put_locations(&["shop"]).await;
+    first.record(vec![receipt("r1", "shop", "MUG", 5)]).await;
+    let mut database = PgConnection::connect(&first.database_url).await.unwrap();
+    let mut stored = async || {
+        let row = sqlx::query_as::<_, (String, i32)>(
+            "select ctid::text, source_no from source where source = $1",
+        );
+        row.bind(SOURCE).fetch_one(&mut database).await.unwrap()
+    };
+    let added = stored().await;
+    let second = Server::start_on(&first.database_url).await;
+    second.record(vec![receipt("r2", "shop", "MUG", 5)]).await;
+    assert_eq!(stored().await, added);
 }
