@@ -15,7 +15,7 @@ fi
 export SQLX_OFFLINE=true
 table=''
 # What all tests of one run may take together.
-TESTS_MAX_S=2400
+TESTS_MAX_S=3300
 
 part() {
     local name=$1 from=$SECONDS
