@@ -11,10 +11,7 @@
 
 mod document;
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    process::Command,
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use self::document::{Block, Runs, blocks};
 use crate::harness::{
@@ -77,8 +74,8 @@ fn left_out(folder: &Folder, block: &Block, at: &str) -> usize {
     assert!(named.is_empty() || is_left_out(block), "{at}: blocks are run whole or not at all");
     for line in &named {
         let target = line.split_whitespace().nth(1).unwrap();
-        let mut make = Command::new("make");
-        let made = make.args(["--dry-run", target]).current_dir(folder.work()).output().unwrap();
+        // Not as a part of the `make test` that may run this.
+        let made = folder.command("make").args(["--dry-run", target]).output().unwrap();
         assert!(made.status.success(), "{at}: there is no 'make {target}'");
         let script = String::from_utf8(made.stdout).unwrap();
         let script = folder.work().join(script.trim());
