@@ -30,8 +30,7 @@ fn unknown() -> Answered {
 }
 
 fn ask(key: &str, location: i32, lines: &[(i32, i64)]) -> Asked {
-    let (key, promise) = (key.to_owned(), wish(location, lines));
-    Asked::Reserve { key, promise, hold: String::new() }
+    Asked::Reserve { key: key.to_owned(), promise: wish(location, lines), hold: String::new() }
 }
 
 fn short(wanted: i64) -> Answered {
@@ -55,8 +54,7 @@ fn a_clean_history_is_judged_and_holds() {
     scene.promise("open", 6 * SECOND, A, &[(X, 1), (Y, 1)]);
     scene.call(6 * SECOND, ask("open", A, &[(X, 1), (Y, 1)]), unknown());
     let (token, version) = (scene.token(A), 10);
-    let read = scene.read(8 * SECOND, 7, version);
-    read.asked = Asked::Read { token: Some(token) };
+    scene.read(8 * SECOND, 7, version).asked = Asked::Read { token: Some(token) };
     scene.call(9 * SECOND, ask("refused", A, &[(X, 5), (X, 4)]), short(9));
     let history = scene.finish();
     let verdicts = judge(&history, 3);

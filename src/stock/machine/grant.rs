@@ -27,14 +27,7 @@ impl<'a> Machine<'a> {
         step: &'a Step,
         create: &'a Create,
     ) -> Result<Reservation, Stop> {
-        if create.lines.is_empty() {
-            let hold_id = create.hold.map_or_else(String::new, |hold| hold.to_string());
-            return Err(Refusal::HoldUnknown { hold_id }.into());
-        }
-        if create.lines.iter().any(|line| !line.stock_item) {
-            return Err(Refusal::NotAStockItem.into());
-        }
-        self.book.recalled.check(&create.lines)?;
+        self.check_lines(create)?;
         let hold = self.own_hold(step, create)?;
         let own = |item| hold.as_ref().map_or(0, |hold| hold.reserved(item));
         create.terms.check_place(step.place, self.book.now)?;
@@ -94,6 +87,18 @@ impl<'a> Machine<'a> {
         self.change_reservation(reservation.clone());
         self.change_request(step.request(), |request| request.seq = Some(no));
         Ok(reservation)
+    }
+
+    /// Whether these lines may be promised at all, however much there is.
+    fn check_lines(&self, create: &Create) -> Result<(), Refusal> {
+        if create.lines.is_empty() {
+            let hold_id = create.hold.map_or_else(String::new, |hold| hold.to_string());
+            return Err(Refusal::HoldUnknown { hold_id });
+        }
+        if create.lines.iter().any(|line| !line.stock_item) {
+            return Err(Refusal::NotAStockItem);
+        }
+        self.book.recalled.check(&create.lines)
     }
 
     /// What the ledger knows of the hold that is to be consumed.

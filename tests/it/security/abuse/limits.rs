@@ -126,7 +126,9 @@ impl Schema {
                 }
                 Type::Bytes => vec![Value::Bytes(vec![0xff; 64])],
                 Type::Double => FLOATS.map(|float| Value::Eight(float.to_le_bytes())).into(),
-                Type::Float | Type::Fixed32 | Type::Fixed64 => unimplemented!("{field:?}"),
+                Type::Float | Type::Fixed32 | Type::Fixed64 => {
+                    panic!("no odd value is known for {field:?}")
+                }
                 _ => INTEGERS.map(Value::Varint).into(),
             };
             all.extend(values.into_iter().map(|value| Odd { path: path.clone(), value }));
