@@ -2,10 +2,12 @@
 //!
 //! Where no source of credentials is configured everybody is the anonymous caller. One configured source
 //! turns that off: from then on only health checks are answered without a credential. What is known
-//! already is found without waiting, and nothing of a credential reaches a handler or a log.
+//! already is found without waiting, and nothing of a credential reaches a handler or a log. A stream ends
+//! when its credential does.
 
 mod keys;
 pub(super) mod refused;
+mod streams;
 mod tokens;
 
 use std::{
@@ -15,6 +17,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures::future::{self, Either};
 use tonic::{
     Status,
     body::Body,
@@ -25,6 +28,7 @@ use tower::{Layer, Service};
 use self::{
     keys::Keys,
     refused::{Flaw, Refused},
+    streams::{goes_on, supervised},
     tokens::{IssuerError, Tokens},
 };
 use crate::{
@@ -61,7 +65,14 @@ pub enum CredentialsError {
     Config(#[from] ConfigError),
 }
 
+/// What a call says of who is calling.
+struct Credential {
+    shown: Shown,
+    peer: Option<Arc<Peer>>,
+}
+
 /// What a call shows.
+#[derive(Clone)]
 enum Shown {
     Nothing,
     Key(KeyText),
@@ -111,27 +122,26 @@ impl Credentials {
         self.keys.is_some() || self.tokens.is_some() || self.terminals
     }
 
-    fn known(&self, request: &Request<Body>) -> Known {
+    fn known(&self, credential: &Credential) -> Known {
         if !self.any() {
             return Known::Anybody;
         }
-        let peer = request.extensions().get::<ConnectionInfo>();
-        let peer = peer.and_then(|info| info.peer.as_ref());
+        let peer = credential.peer.as_ref();
         let now = ambient::now();
-        let found = match (shown(request.headers()), &self.keys, &self.tokens) {
+        let found = match (&credential.shown, &self.keys, &self.tokens) {
             (Shown::Nothing, ..) => Some(match peer {
                 Some(peer) => peer.terminal(now),
                 None => Err(Refused::Missing),
             }),
-            (Shown::Flawed(flaw), ..) => Some(Err(Refused::Invalid(flaw))),
-            (Shown::Key(text), Some(keys), _) => match keys.known(&text, now) {
-                None => return Known::NotYet(Pending::Key(keys.clone(), text)),
+            (Shown::Flawed(flaw), ..) => Some(Err(Refused::Invalid(*flaw))),
+            (Shown::Key(text), Some(keys), _) => match keys.known(text, now) {
+                None => return Known::NotYet(Pending::Key(keys.clone(), text.clone())),
                 found => found,
             },
             (Shown::Token(token), _, Some(tokens)) => {
-                match tokens.known(&token, peer.map(|peer| &**peer), now) {
+                match tokens.known(token, peer.map(|peer| &**peer), now) {
                     None => {
-                        let pending = Pending::Token(tokens.clone(), token, peer.cloned());
+                        let pending = Pending::Token(tokens.clone(), token.clone(), peer.cloned());
                         return Known::NotYet(pending);
                     }
                     found => found,
@@ -145,6 +155,16 @@ impl Credentials {
             Some(Err(refused)) => Known::Refused(refused),
             None => Known::Refused(Refused::Missing),
         }
+    }
+}
+
+impl Credential {
+    /// Takes off what a call shows, so that nothing else sees it.
+    fn take(request: &mut Request<Body>) -> Credential {
+        let shown = shown(request.headers());
+        request.headers_mut().remove(AUTHORIZATION);
+        let peer = request.extensions().get::<ConnectionInfo>();
+        Credential { shown, peer: peer.and_then(|info| info.peer.clone()) }
     }
 }
 
@@ -212,31 +232,33 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let known = self.credentials.known(&request);
-        request.headers_mut().remove(AUTHORIZATION);
-        match known {
-            Known::Caller(caller) => {
+        let credential = Credential::take(&mut request);
+        let goes_on = goes_on(request.uri().path());
+        let caller = match self.credentials.known(&credential) {
+            Known::Anybody => return self.inner.call(request),
+            Known::Refused(_) | Known::NotYet(_) if is_open(&request) => {
+                return self.inner.call(request);
+            }
+            Known::Refused(refused) => return Box::pin(async move { Ok(answer(refused)) }),
+            Known::Caller(caller) if !goes_on => {
                 request.extensions_mut().insert(caller);
-                self.inner.call(request)
+                return self.inner.call(request);
             }
-            Known::Anybody => self.inner.call(request),
-            Known::Refused(_) | Known::NotYet(_) if is_open(&request) => self.inner.call(request),
-            Known::Refused(refused) => Box::pin(async move { Ok(answer(refused)) }),
-            Known::NotYet(pending) => {
-                // What was ready is the one that is here, not its clone.
-                let fresh = self.inner.clone();
-                let mut inner = std::mem::replace(&mut self.inner, fresh);
-                Box::pin(async move {
-                    match pending.look_up(ambient::now()).await {
-                        Ok(caller) => {
-                            request.extensions_mut().insert(caller);
-                            inner.call(request).await
-                        }
-                        Err(refused) => Ok(answer(refused)),
-                    }
-                })
-            }
-        }
+            Known::Caller(caller) => Either::Left(future::ready(Ok(caller))),
+            Known::NotYet(pending) => Either::Right(pending.look_up(ambient::now())),
+        };
+        // What was ready is the one that is here, not its clone.
+        let fresh = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, fresh);
+        let credentials = self.credentials.clone();
+        Box::pin(async move {
+            match caller.await {
+                Ok(caller) => request.extensions_mut().insert(caller),
+                Err(refused) => return Ok(answer(refused)),
+            };
+            let answer = inner.call(request).await?;
+            Ok(if goes_on { supervised(answer, credentials, credential) } else { answer })
+        })
     }
 }
 

@@ -8,6 +8,7 @@ mod own;
 mod reach;
 mod rules;
 mod scene;
+mod streams;
 mod terminals;
 mod tls;
 mod tokens;

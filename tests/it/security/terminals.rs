@@ -12,10 +12,10 @@ use crate::harness::{
     server::{Server, eventually},
 };
 
-const TILL: &str = "stockroom://terminal/berlin/till-1";
+pub(super) const TILL: &str = "stockroom://terminal/berlin/till-1";
 
 /// A server that asks for certificates.
-async fn start(files: &Files, authority: &Authority, api_keys: bool) -> Server {
+pub(super) async fn start(files: &Files, authority: &Authority, api_keys: bool) -> Server {
     let shown = authority.server();
     let tls = TlsConfig {
         tls_certificate: Some(files.put("certificate.pem", &shown.pem)),
