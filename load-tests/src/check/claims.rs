@@ -10,7 +10,7 @@ use super::{
 };
 use crate::history::{
     Micros,
-    call::{Asked, Promise},
+    call::{Asked, Durability, Promise},
 };
 
 /// How long the claim of a batch stands at most, and the time that a clock ticks in.
@@ -23,7 +23,7 @@ const DEADLINE_MAX: Micros = 5_000_000;
 pub(super) struct Claims<'h> {
     /// Holds that may have been live.
     held: HashMap<PositionId, Claimed>,
-    /// Holds that were live.
+    /// Holds in memory that were live.
     surely_held: HashMap<PositionId, Claimed>,
     /// What batches may have claimed.
     batched: HashMap<PositionId, Claimed>,
@@ -62,7 +62,7 @@ impl<'h> Claims<'h> {
         claimed.map_or(0, |claimed| claimed.begun_by(end_us) - claimed.ended_by(start_us - 1))
     }
 
-    /// The least that holds claimed all the time between these.
+    /// The least that holds in memory claimed all the time between these.
     pub(super) fn surely_held(&self, position: PositionId, start: Micros, end: Micros) -> i64 {
         let claimed = self.surely_held.get(&position);
         claimed.map_or(0, |claimed| (claimed.begun_by(start) - claimed.ended_by(end)).max(0))
@@ -87,19 +87,23 @@ impl<'h> Claims<'h> {
         given_up: &HashMap<&str, Micros>,
     ) {
         let mut given = operation.attempts.iter().filter_map(|attempt| match attempt.outcome {
-            Outcome::Held { hold, expires_us, .. } => Some((hold, expires_us, attempt.end_us)),
+            Outcome::Held { hold, expires_us, durability } => {
+                Some((hold, expires_us, attempt.end_us, durability))
+            }
             _ => None,
         });
         let given = given.next();
         let gone_us = operation.end_us() + DEADLINE_MAX + ttl_us;
-        let until_us = given.map_or(gone_us, |(_, expires_us, _)| expires_us) + CLAIM_MAX;
+        let until_us = given.map_or(gone_us, |(_, expires_us, ..)| expires_us) + CLAIM_MAX;
         if let Some((hold, ..)) = given {
             self.promises.insert(hold, promise);
         }
         for (position, units) in units(index, promise) {
             let held = self.held.entry(position).or_default();
             held.add(operation.start_us(), until_us, units);
-            let Some((hold, expires_us, end_us)) = given else { continue };
+            // What the ledger keeps is among what is reserved.
+            let in_memory = given.filter(|(.., durability)| *durability == Durability::Memory);
+            let Some((hold, expires_us, end_us, _)) = in_memory else { continue };
             let until_us = given_up.get(hold).map_or(expires_us, |at| expires_us.min(*at));
             if until_us > end_us {
                 self.surely_held.entry(position).or_default().add(end_us, until_us, units);

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::history::{
     Effect, Micros,
-    call::{Answered, Asked, Call, Promise, Short},
+    call::{Answered, Asked, Call, Durability, Promise, Short},
 };
 
 pub(super) fn judge(
@@ -66,7 +66,8 @@ fn is_justified(index: &Index<'_>, claims: &Claims<'_>, call: &Call, short: &Sho
     })
 }
 
-/// A hold in memory was granted when there was stock for it besides the holds that were live.
+/// A hold in memory was granted when there was stock for it besides the holds that were live. The ledger
+/// grants by what it knows itself, which its entries show: a hold in memory may be voided by it.
 fn judge_hold(
     index: &Index<'_>,
     claims: &Claims<'_>,
@@ -74,7 +75,9 @@ fn judge_hold(
     verdicts: &mut Verdicts,
 ) {
     let What::Hold(promise, _) = operation.what else { return };
-    let is_held = |outcome: &Outcome<'_>| matches!(outcome, Outcome::Held { .. });
+    let is_held = |outcome: &Outcome<'_>| {
+        matches!(outcome, Outcome::Held { durability: Durability::Memory, .. })
+    };
     let Some(given) = operation.attempts.iter().find(|attempt| is_held(&attempt.outcome)) else {
         return;
     };

@@ -1,6 +1,7 @@
 //! Small histories by hand: a clean one, and for each invariant some that violate it and nothing
 //! else.
 
+mod holds;
 mod scene;
 
 use super::{
@@ -69,25 +70,6 @@ fn i1_promising_more_than_there_is_is_caught() {
     let mut scene = opened();
     scene.reserve("greedy", SECOND, &[(X, 11)]);
     expect(&[I1], scene);
-}
-
-#[test]
-fn i1_holding_what_others_hold_is_caught() {
-    let held = |units: i64, effect: Option<Effect>| {
-        let mut scene = opened();
-        for (number, units) in [5, units].into_iter().enumerate() {
-            let (hold, durability) = (format!("h{number}"), Durability::Memory);
-            let answered = Answered::Held { hold, expires_us: 6 * SECOND, durability };
-            let (key, promise) = (format!("held-{number}"), wish(A, &[(X, units)]));
-            let at = SECOND * i64::try_from(number).unwrap() + SECOND;
-            scene.call(at, Asked::Hold { key, promise, ttl_us: 3 * SECOND }, answered);
-        }
-        effect.into_iter().for_each(|effect| scene.fault(effect));
-        violated(&scene.finish())
-    };
-    assert_eq!(held(5, None), []);
-    assert_eq!(held(6, None), [I1]);
-    assert_eq!(held(6, Some(Effect::RedisRolledBack)), [I1], "it had not lost any yet");
 }
 
 #[test]
