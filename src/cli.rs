@@ -1,5 +1,6 @@
 //! The commands of the program, one file per command.
 
+pub mod archive;
 pub mod audit;
 pub mod changes;
 mod client;
@@ -51,6 +52,8 @@ enum Command {
     Epoch(epoch::EpochArgs),
     /// Walks the hash chain along the ledger and names the first entry that was altered
     Audit(audit::AuditArgs),
+    /// Moves old entries into files, and keeps what goes on being asked of them
+    Archive(archive::ArchiveArgs),
     /// Removes what is kept besides the ledger and is old
     Prune(prune::PruneArgs),
     /// Lists who changed the network, and when
@@ -78,6 +81,7 @@ impl Cli {
             Command::Verify(args) => verify::run(args).await.map(|holds| u8::from(!holds)),
             Command::Epoch(args) => epoch::run(args).await.map(|()| 0),
             Command::Audit(args) => audit::run(args).await.map(|holds| u8::from(!holds)),
+            Command::Archive(args) => archive::run(args).await.map(|()| 0),
             Command::Prune(args) => prune::run(args).await.map(|()| 0),
             Command::Changes(args) => changes::run(args).await.map(|()| 0),
             Command::Entries(args) => entries::run(args).await.map(|()| 0),

@@ -22,6 +22,7 @@ macro_rules! simulated {
 
 mod address;
 pub mod api_key;
+pub mod archive;
 pub mod audit;
 mod batch_rows;
 pub mod chain;

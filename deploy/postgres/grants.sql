@@ -3,7 +3,7 @@
 --
 -- Nobody but the owner may change or remove an entry of the ledger, a batch of its chain, a version of a
 -- policy, a note of who changed the network, or a mark that a snapshot was applied: for those there is
--- INSERT, and no more.
+-- INSERT, and no more. What is archived, which is the owner's to do, is only read.
 
 begin;
 
@@ -39,7 +39,8 @@ grant update (last_used_at) on api_key to stockroom_application;
 -- Who looks sees everything but secrets: not pickup_secret, not what webhooks are signed with, and no
 -- hash of a key.
 grant select on
-    ledger_head, ledger_entry, ledger_batch, position, request, reservation, reservation_line,
+    ledger_head, ledger_entry, ledger_batch, archived_slice, archived_entry, carried_position,
+    carried_announcement, known_entry, position, request, reservation, reservation_line,
     reservation_version, quota, quota_position, location_snapshot, refusal_count, network_revision,
     network_change, location, channel, item, source, channel_policy_version, rejected_movement,
     event_cursor, undelivered_event,

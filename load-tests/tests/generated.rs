@@ -69,7 +69,7 @@ async fn assert_seed(embedded: &Embedded, url: &str, seed: u64, folder: &Path) {
     let zone = ["--time-zone", "Europe/Paris"];
     Cli::parse_from([&import[..], &zone].concat()).run().await;
     assert_positions(&addr, &positions).await;
-    let verified = ledger.verify(|_| ()).await.unwrap();
+    let verified = ledger.verify(None, |_| ()).await.unwrap();
     assert_eq!(verified.difference, None);
 
     stop.send_replace(true);

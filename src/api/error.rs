@@ -7,7 +7,10 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
     api::proto::MovementError,
-    ledger::fault::{Fault, Kind},
+    ledger::{
+        archive::PastError,
+        fault::{Fault, Kind},
+    },
     stock::refusal::{Refusal, Short},
     telemetry,
     writer::Failure,
@@ -161,6 +164,15 @@ pub(crate) fn deadline_exceeded() -> Status {
 }
 
 /// A read that failed. The chain is logged here, where it is handled, and goes no further.
+impl From<PastError> for Status {
+    fn from(error: PastError) -> Status {
+        match error {
+            PastError::Archived { until } => refused(&Refusal::Archived { until }),
+            PastError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
 impl From<Fault> for Status {
     fn from(fault: Fault) -> Status {
         tracing::error!(fault = fault.chain(), "a call failed");

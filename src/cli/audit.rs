@@ -29,6 +29,10 @@ pub struct AuditArgs {
     /// File of anchors that a server exported; may be given several times
     #[arg(long, value_name = "FILE")]
     anchors: Vec<PathBuf>,
+    /// Folder of the archive: entries that are in it are audited too; without it the audit begins where the
+    /// archive ends
+    #[arg(long, value_name = "FOLDER")]
+    archive: Option<PathBuf>,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -60,7 +64,9 @@ pub async fn run(args: AuditArgs) -> anyhow::Result<bool> {
     let ledger = connect(&args.databases)?;
     // Hidden by itself where standard error is no terminal.
     let bar = ProgressBar::new_spinner().with_style(style());
-    let audited = ledger.audit(&read.anchors, |entries| bar.set_position(entries)).await?;
+    let audited = ledger
+        .audit(&read.anchors, args.archive.as_deref(), |entries| bar.set_position(entries))
+        .await?;
     bar.finish_and_clear();
     if args.json {
         println!("{}", as_json(&audited, read.torn));

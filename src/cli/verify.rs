@@ -1,5 +1,7 @@
 //! `stockroom verify`: works the whole ledger out again and compares; then compares Redis with it.
 
+use std::path::PathBuf;
+
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -17,6 +19,9 @@ use crate::{
 pub struct VerifyArgs {
     #[command(flatten)]
     databases: DatabaseConfig,
+    /// Folder of the archive, where entries are archived
+    #[arg(long, value_name = "FOLDER")]
+    archive: Option<PathBuf>,
     /// Prints one JSON object
     #[arg(long)]
     json: bool,
@@ -31,7 +36,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<bool> {
     // Hidden by itself where standard error is no terminal.
     let bar = ProgressBar::new(entries(&ledger).await?).with_style(style());
     let verified = ledger
-        .verify(|entries| {
+        .verify(args.archive.as_deref(), |entries| {
             // What is written meanwhile is verified too.
             bar.set_length(bar.length().unwrap_or(0).max(entries));
             bar.set_position(entries);

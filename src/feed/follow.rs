@@ -158,8 +158,8 @@ async fn read(mut follow: Follow, partition: Partition, mut stand: Stand) {
 
 /// What was read, as news to those who know everything up to `stand`.
 fn next(stand: Stand, recorded: Recorded) -> Option<News> {
-    let Recorded { epoch, head, changes } = recorded;
-    if epoch != stand.epoch || head < stand.seq {
+    let Recorded { epoch, head, is_next, changes } = recorded;
+    if epoch != stand.epoch || head < stand.seq || !is_next {
         return Some(News::Reset(Stand { epoch, seq: head }));
     }
     let seq = changes.last()?.balance.seq;

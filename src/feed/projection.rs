@@ -185,7 +185,12 @@ impl Projector {
     ) -> Result<(), Fault> {
         let partition = head.partition;
         while from.seq < head.seq {
-            let mut changes = self.ledger.recorded(partition, from.seq, ROWS_MAX).await?.changes;
+            let recorded = self.ledger.recorded(partition, from.seq, ROWS_MAX).await?;
+            if !recorded.is_next {
+                tracing::info!(partition = partition.0, after = from.seq, "entries are archived");
+                return Ok(self.availability.forget(partition, from).await.map(|_| ())?);
+            }
+            let mut changes = recorded.changes;
             // What came after the head was read may belong to another epoch.
             changes.retain(|change| change.balance.seq <= head.seq);
             let Some(to) = changes.last().map(|change| change.balance.seq) else {

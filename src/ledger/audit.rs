@@ -6,13 +6,16 @@ pub mod anchor;
 mod read;
 pub mod walk;
 
-use std::fmt;
+use std::{fmt, path::Path};
 
+pub(super) use self::read::links;
 use crate::{
     ledger::{
         Ledger,
+        archive::{Slice, file, slices},
         audit::{anchor::Anchor, read::behind, walk::Walk},
-        fault::Fault,
+        chain::Chain,
+        fault::{Defect, Fault, chain},
         rows,
         verify::{Stop, heads, nothing_outside, read::HeadRow},
     },
@@ -119,13 +122,15 @@ impl fmt::Display for Difference {
 
 impl Ledger {
     /// Walks every chain, and compares with `anchors`, which must have been exported before this
-    /// begins. `progress` is told how many entries were read, now and then.
+    /// begins; where entries are archived, from there on, or from the beginning along the files of
+    /// `archive`. `progress` is told how many entries were read, now and then.
     ///
     /// # Errors
     /// The database is away, or was not prepared. A difference is no error.
     pub async fn audit(
         &self,
         anchors: &[Anchor],
+        archive: Option<&Path>,
         progress: impl Fn(u64),
     ) -> Result<Audited, Fault> {
         let mut audited = Audited::default();
@@ -146,16 +151,28 @@ impl Ledger {
         }
         let mut done = 0;
         for row in &heads {
-            let mut walk = Walk::new(row.head.partition, Default::default(), anchors);
+            let partition = row.head.partition;
+            let before = slices(&mut *self.reader().await?, partition, i64::MAX).await?;
+            let archived = before.last().map(Slice::chain).unwrap_or_default();
+            let from = if archive.is_some() { Chain::default() } else { archived };
+            let mut walk = Walk::new(partition, from, anchors);
             let told = |entries| progress(done + entries);
-            match self.audit_partition(row, &mut walk, told).await {
+            let files = archive.map_or(Ok(()), |folder| along(folder, &before, &mut walk));
+            let walked = match files {
+                Ok(()) => self.audit_partition(row, &mut walk, told).await,
+                Err(what) => Err(Difference::new(partition, None, what).into()),
+            };
+            if self.archived_slices(partition).await?.len() != before.len() {
+                return Err(Fault::defect("audit", Defect::ArchivedMeanwhile));
+            }
+            match walked {
                 Ok(()) => {}
                 Err(Ended::Differs(difference)) => audited.differences.push(difference),
                 Err(Ended::Fault(fault)) => return Err(fault),
             }
             let found = walk.into_found();
             done += found.entries;
-            audited.partitions.push((row.head.partition, found));
+            audited.partitions.push((partition, found));
         }
         let known: Vec<_> = heads.into_iter().map(|row| row.head).collect();
         if let Err(stop) = nothing_outside(&mut *self.reader().await?, &known).await {
@@ -216,6 +233,12 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+/// Walks along the files of a partition.
+fn along(folder: &Path, slices: &[Slice], walk: &mut Walk) -> Result<(), String> {
+    let checked = slices.iter().try_for_each(|slice| file::check(folder, slice, walk, |_| Ok(())));
+    checked.map_err(|error| chain(&error))
 }
 
 /// A difference of no entry.

@@ -65,6 +65,12 @@ pub(crate) enum Defect {
     /// The machine was given what it asked for and asked again.
     #[error("the machine keeps asking for more")]
     Endless,
+    /// Somebody else has archived in between.
+    #[error("entries were archived meanwhile; run it again")]
+    ArchivedMeanwhile,
+    /// What is asked for needs archived entries.
+    #[error("entries are archived; say where with --archive")]
+    ArchiveNeeded,
     /// There are no partitions.
     #[error("the database was not prepared; run `stockroom migrate`")]
     Unprepared,

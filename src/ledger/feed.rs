@@ -61,6 +61,9 @@ pub struct Recorded {
     pub epoch: i64,
     /// The last entry that there was.
     pub head: Seq,
+    /// Whether nothing is missing between what is known and what was asked for; what is missing is
+    /// archived.
+    pub is_next: bool,
     /// What was asked for.
     pub changes: Vec<Change>,
 }
@@ -152,6 +155,8 @@ impl Ledger {
         .answered("read what was recorded")
         .await?;
         let (epoch, head) = rows.first().map_or((0, 0), |row| (row.epoch, row.head));
+        let first = rows.first().and_then(|row| row.seq);
+        let is_next = first.map_or(head <= after, |seq| seq == after + 1);
         let changes = rows.into_iter().filter_map(|row| {
             let kind = row.kind?;
             let hold = row.hold_id.and_then(|id| hold_effect(&id, kind, row.reservation_state));
@@ -163,7 +168,7 @@ impl Ledger {
             };
             Some(Change { balance, hold, step_of: row.step_of.and_then(|id| id.parse().ok()) })
         });
-        Ok(Recorded { epoch, head, changes: changes.collect() })
+        Ok(Recorded { epoch, head, is_next, changes: changes.collect() })
     }
 
     /// Positions behind a place in the order of location and item, at most `rows_max` of them.

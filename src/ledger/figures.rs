@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use crate::{
     ledger::{
         Ledger,
+        archive::{PastError, nothing_archived_since},
         fault::{Answered as _, Fault},
         queries::seq_at,
         rows::{entries_between, meaning},
@@ -85,7 +86,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The database is away, or an entry makes no sense.
-    pub async fn report(&self, asked: Asked) -> Result<Result<Report, TooManyEntries>, Fault> {
+    pub async fn report(&self, asked: Asked) -> Result<Result<Report, TooManyEntries>, PastError> {
         let now = now(&mut *self.reader().await?).await?;
         let period = Period { from: asked.from, until: asked.until.min(now).max(asked.from) };
         let partitions: BTreeSet<_> = match &asked.places {
@@ -99,10 +100,15 @@ impl Ledger {
         }
         let locations = asked.places.map(|places| places.iter().map(|at| at.location).collect());
         let mut fold = Fold::new(period, asked.grouping, asked.channels, locations);
-        for range in ranges {
+        for &range in &ranges {
             self.fold_entries(range, &mut fold).await?;
             self.fold_what_was_out(range, &mut fold).await?;
         }
+        let mut reader = self.reader().await?;
+        for range in &ranges {
+            nothing_archived_since(&mut reader, range.partition, period.from).await?;
+        }
+        drop(reader);
         for refused in self.refusals(period).await? {
             let Refused { channel, location, refusals, lines } = refused;
             fold.refused(channel, location, (refusals, lines));
@@ -242,7 +248,7 @@ async fn past_of(
            left join lateral (
                select min(e.recorded_at) as at
                from reservation_version as v cross join lateral (
-                   select recorded_at, reservation_state from ledger_entry
+                   select recorded_at, reservation_state from known_entry
                    where partition = $1 and seq = v.version offset 0
                ) as e
                where v.partition = $1 and v.no = wanted.number and v.version <= $3
@@ -284,6 +290,9 @@ async fn out_of_stock(
                        where partition = $1 and location = page.location and item = page.item
                            and ledger_entry.seq <= $4
                        order by ledger_entry.seq desc limit 1
+                   ), (
+                       select sellable <= reserved from carried_position
+                       where partition = $1 and location = page.location and item = page.item
                    ), false)
                end as "out!"
            from (

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     ledger::{
+        archive::archived,
         batch_rows::{HeadRow, PositionRow, QuotaRow, RequestRow},
         fault::{Defect, Fault},
         head::Locked,
@@ -194,18 +195,29 @@ async fn load_announcements(
     let documents: BTreeSet<_> = lines.iter().map(|line| &*line.document).collect();
     let documents: Vec<_> = documents.into_iter().collect();
     let rows = sqlx::query!(
-        r#"select e.location, e.item, e.document as "document!", e.document_line, e.kind, e.legs,
-               e.from_state, e.to_state, e.quantity,
+        r#"select e.location as "location!", e.item as "item!", e.document as "document!",
+               e.document_line, e.kind as "kind?", e.legs as "legs?", e.from_state, e.to_state,
+               e.quantity as "quantity?",
                exists (
                    select from ledger_entry c
                    where c.partition = $1 and c.location = e.location and c.item = e.item
                        and c.kind = 12 and c.refers_to_seq = e.seq and c.seq > e.seq
-               ) as "corrected!"
+               ) as "corrected?",
+               null::bigint as carried_announced, null::bigint as carried_expected,
+               null::bigint as carried_receipts
            from unnest($2::text[]) as wanted (document)
            cross join lateral (
                select * from ledger_entry
                where partition = $1 and document = wanted.document offset 0
-           ) as e"#,
+           ) as e
+           union all
+           select c.location, c.item, c.document, c.document_line, null, null, null, null, null,
+               null, c.announced, c.expected, c.receipts
+           from unnest($2::text[]) as wanted (document)
+           cross join lateral (
+               select * from carried_announcement
+               where partition = $1 and document = wanted.document offset 0
+           ) as c"#,
         partition.0,
         documents as _,
     )
@@ -221,14 +233,21 @@ async fn load_announcements(
             line: u32::try_from(row.document_line.unwrap_or(0)).unwrap_or(0),
         };
         let Some(announcement) = book.announcements.get_mut(&line) else { continue };
+        announcement.announced += row.carried_announced.unwrap_or(0);
+        announcement.expected += row.carried_expected.unwrap_or(0);
+        announcement.receipts += row.carried_receipts.unwrap_or(0);
+        let (Some(kind), Some(legs), Some(quantity)) = (row.kind, row.legs, row.quantity) else {
+            continue;
+        };
         let expected = Some(StockState::Expected as i16);
-        let enters = row.legs & 2 != 0 && row.to_state == expected;
-        let leaves = row.legs & 1 != 0 && row.from_state == expected;
-        let change = row.quantity * (i64::from(enters) - i64::from(leaves));
+        let enters = legs & 2 != 0 && row.to_state == expected;
+        let leaves = legs & 1 != 0 && row.from_state == expected;
+        let change = quantity * (i64::from(enters) - i64::from(leaves));
         announcement.expected += change;
-        match meaning("kind", row.kind, Kind::of(i32::from(row.kind)))? {
-            Kind::Expect | Kind::Adjust if !row.corrected => announcement.announced += change,
-            Kind::Receipt if !row.corrected => announcement.receipts += 1,
+        let stands = row.corrected != Some(true);
+        match meaning("kind", kind, Kind::of(i32::from(kind)))? {
+            Kind::Expect | Kind::Adjust if stands => announcement.announced += change,
+            Kind::Receipt if stands => announcement.receipts += 1,
             _ => {}
         }
     }
@@ -274,13 +293,18 @@ async fn count_before(
     Ok(at.map(|at| at.0))
 }
 
-/// The uncorrected facts of a position from `from` on. A correction takes effect at the time of what
+/// The uncorrected facts of a position from `from` on, as far as they are not archived. A correction takes effect at the time of what
 /// it corrects, so it lies in the same range.
 async fn load_history(
     connection: &mut PgConnection,
     key: PositionKey,
     from: Timestamp,
 ) -> Result<History, Fault> {
+    let archived = archived(&mut *connection, key.place.partition).await?;
+    let (archived_until, from) = match archived {
+        Some(slice) => (slice.recorded_at, from.max(slice.recorded_at.saturating_add(1))),
+        None => (Timestamp::MIN, from),
+    };
     let rows = sqlx::query!(
         r#"select e.effective_at as "effective_at: At", e.seq, e.kind, e.legs, e.from_state,
                e.to_state, e.quantity
@@ -300,7 +324,7 @@ async fn load_history(
     .fetch_all(connection)
     .await
     .map_err(Fault::doing("read the history of a position"))?;
-    let mut history = History { from, steps: BTreeMap::new() };
+    let mut history = History { from, archived_until, steps: BTreeMap::new() };
     let sellable = Some(StockState::Sellable as i16);
     for row in rows {
         let enters = row.legs & 2 != 0 && row.to_state == sellable;

@@ -8,6 +8,7 @@ pub use crate::ledger::names::Names;
 use crate::{
     ledger::{
         Ledger,
+        archive::{PastError, archived, nothing_archived_behind},
         fault::{Answered as _, Fault},
         load::load,
         rows,
@@ -139,24 +140,33 @@ impl Ledger {
     /// Positions of one partition directly after `seq`.
     ///
     /// # Errors
-    /// The database is away.
+    /// Later entries are archived; the database is away.
     pub async fn positions_at(
         &self,
         keys: &[PositionKey],
         partition: Partition,
         seq: Seq,
-    ) -> Result<FxHashMap<PositionKey, Position>, Fault> {
+    ) -> Result<FxHashMap<PositionKey, Position>, PastError> {
         let mut connection = self.reader().await?;
         let own: Vec<_> = keys.iter().filter(|key| key.place.partition == partition).collect();
-        positions_at(&mut connection, partition, &own, seq).await
+        let positions = positions_at(&mut connection, partition, &own, seq).await?;
+        nothing_archived_behind(&mut connection, partition, seq).await?;
+        Ok(positions)
     }
 
     /// The last entry of a partition that was recorded at `at` or before; 0: none.
     ///
     /// # Errors
-    /// The database is away.
-    pub async fn seq_at(&self, partition: Partition, at: Timestamp) -> Result<Seq, Fault> {
-        seq_at(&mut *self.reader().await?, partition, at).await
+    /// Later entries are archived; the database is away.
+    pub async fn seq_at(&self, partition: Partition, at: Timestamp) -> Result<Seq, PastError> {
+        let mut connection = self.reader().await?;
+        let seq = seq_at(&mut connection, partition, at).await?;
+        match archived(&mut connection, partition).await? {
+            Some(slice) if at < slice.recorded_at => {
+                Err(PastError::Archived { until: slice.recorded_at })
+            }
+            _ => Ok(seq),
+        }
     }
 
     /// Epoch and last sequence number of a partition.
@@ -190,7 +200,7 @@ async fn find_requests(
                where partition = $1 and digest = wanted.digest offset 0
            ) as r
            left join lateral (
-               select counter_location, recorded_at from ledger_entry
+               select counter_location, recorded_at from known_entry
                where partition = $1 and seq = r.seq offset 0
            ) as e on true
            order by r.location"#,
@@ -267,24 +277,28 @@ async fn positions_at(
     let items: Vec<_> = keys.iter().map(|key| key.item.0).collect();
     let rows = sqlx::query!(
         r#"select wanted.location as "location!", wanted.item as "item!",
-               coalesce(sum(quantity * ((legs & 2 <> 0 and to_state = 1)::int - (legs & 1 <> 0 and from_state = 1)::int)), 0)::bigint
-                   as "sellable!",
-               coalesce(sum(quantity * ((legs & 2 <> 0 and to_state = 2)::int - (legs & 1 <> 0 and from_state = 2)::int)), 0)::bigint
-                   as "staged!",
-               coalesce(sum(quantity * ((legs & 2 <> 0 and to_state = 3)::int - (legs & 1 <> 0 and from_state = 3)::int)), 0)::bigint
-                   as "blocked!",
-               coalesce(sum(quantity * ((legs & 2 <> 0 and to_state = 4)::int - (legs & 1 <> 0 and from_state = 4)::int)), 0)::bigint
-                   as "in_transit!",
-               coalesce(sum(quantity * ((legs & 2 <> 0 and to_state = 5)::int - (legs & 1 <> 0 and from_state = 5)::int)), 0)::bigint
-                   as "expected!",
-               sum(reserved_change)::bigint as "reserved!", max(seq) as "seq!"
+               sum(sellable)::bigint as "sellable!", sum(staged)::bigint as "staged!",
+               sum(blocked)::bigint as "blocked!", sum(in_transit)::bigint as "in_transit!",
+               sum(expected)::bigint as "expected!", sum(reserved)::bigint as "reserved!",
+               max(seq) as "seq!"
            from (select distinct * from unnest($2::int[], $3::int[]) as pair (location, item))
                as wanted
            cross join lateral (
-               select * from ledger_entry
+               select sellable, staged, blocked, in_transit, expected, reserved, seq
+               from carried_position
+               where partition = $1 and location = wanted.location and item = wanted.item
+               union all
+               select
+                   quantity * ((legs & 2 <> 0 and to_state = 1)::int - (legs & 1 <> 0 and from_state = 1)::int),
+                   quantity * ((legs & 2 <> 0 and to_state = 2)::int - (legs & 1 <> 0 and from_state = 2)::int),
+                   quantity * ((legs & 2 <> 0 and to_state = 3)::int - (legs & 1 <> 0 and from_state = 3)::int),
+                   quantity * ((legs & 2 <> 0 and to_state = 4)::int - (legs & 1 <> 0 and from_state = 4)::int),
+                   quantity * ((legs & 2 <> 0 and to_state = 5)::int - (legs & 1 <> 0 and from_state = 5)::int),
+                   reserved_change, seq
+               from ledger_entry
                where partition = $1 and location = wanted.location and item = wanted.item
                    and seq <= $4 offset 0
-           ) as entry
+           ) as moved
            group by wanted.location, wanted.item"#,
         partition.0,
         &locations,
@@ -314,13 +328,14 @@ async fn positions_at(
 }
 
 /// Sequence numbers are dense and recorded_at never falls along them, so halving finds the place
-/// without an index on time.
+/// without an index on time. Before what is there still it is the last entry that is archived.
 pub(super) async fn seq_at(
     connection: &mut PgConnection,
     partition: Partition,
     at: Timestamp,
 ) -> Result<Seq, Fault> {
-    let (mut low, mut high) = (0, last_seq(connection, partition).await?);
+    let archived = archived(&mut *connection, partition).await?.map_or(0, |slice| slice.last);
+    let (mut low, mut high) = (archived, last_seq(connection, partition).await?);
     while low < high {
         let middle = low + (high - low + 1) / 2;
         match recorded_at(connection, partition, middle).await? {

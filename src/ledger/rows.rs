@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use crate::{
@@ -26,15 +27,19 @@ pub(crate) struct Stored {
 
 const UNDERSTAND: &str = "understand a row";
 
-struct Row {
-    seq: i64,
+/// The columns of an entry, as they are selected, and as an archive keeps them: times in microseconds
+/// since 1970.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Row {
+    pub seq: i64,
     quantity: i64,
     sellable_after: i64,
     reserved_change: i64,
     reserved_after: i64,
     occurred_at: At,
     effective_at: At,
-    recorded_at: At,
+    pub recorded_at: At,
     checksum: i64,
     fingerprint: i64,
     location: i32,
@@ -71,22 +76,25 @@ macro_rules! select_entries {
     ($from:literal, $($argument:expr),+) => {
         sqlx::query_as!(
             Row,
-            r#"select seq, quantity, sellable_after, reserved_change, reserved_after,
-                   occurred_at as "occurred_at: At", effective_at as "effective_at: At",
-                   recorded_at as "recorded_at: At", checksum, fingerprint, location, item, source,
-                   channel, counter_location,
+            r#"select seq as "seq!", quantity as "quantity!", sellable_after as "sellable_after!",
+                   reserved_change as "reserved_change!", reserved_after as "reserved_after!",
+                   occurred_at as "occurred_at!: At", effective_at as "effective_at!: At",
+                   recorded_at as "recorded_at!: At", checksum as "checksum!",
+                   fingerprint as "fingerprint!", location as "location!", item as "item!",
+                   source as "source!", channel, counter_location,
                    (select partition from location where location_no = counter_location)
                        as counter_partition,
-                   kind, legs, from_state, to_state, flags, utc_offset_minutes, document_line,
-                   counter_seq, refers_to_seq, expected_at as "expected_at: At", key, actor,
-                   reason, document, note, reservation_id, hold_id, original_source, original_key,
+                   kind as "kind!", legs as "legs!", from_state, to_state, flags as "flags!",
+                   utc_offset_minutes as "utc_offset_minutes!", document_line, counter_seq,
+                   refers_to_seq, expected_at as "expected_at: At", key as "key!", actor, reason, document, note, reservation_id, hold_id, original_source, original_key,
                    posting_group, reservation_state "# + $from,
             $($argument),+
         )
     };
 }
 
-/// The entries with these sequence numbers, in order; numbers without an entry are passed over.
+/// The entries with these sequence numbers, in order; numbers without an entry are passed over. Of one
+/// that is archived there is its outcome, marked as [`Flags::ARCHIVED`].
 pub(crate) async fn entries(
     connection: &mut PgConnection,
     partition: Partition,
@@ -95,7 +103,7 @@ pub(crate) async fn entries(
     let chosen = select_entries!(
         "from unnest($2::bigint[]) as wanted (number)
          cross join lateral (
-             select * from ledger_entry
+             select * from known_entry
              where partition = $1 and seq = wanted.number offset 0
          ) as entry
          order by seq",
@@ -114,14 +122,24 @@ pub(crate) async fn entries_between(
     after: Seq,
     until: Seq,
 ) -> Result<Vec<(Seq, Result<Stored, Fault>)>, Fault> {
+    let rows = rows_between(connection, partition, after, until).await?;
+    Ok(rows.into_iter().map(|row| (row.seq, row.stored(partition))).collect())
+}
+
+/// The same as they are stored.
+pub(crate) async fn rows_between(
+    connection: &mut PgConnection,
+    partition: Partition,
+    after: Seq,
+    until: Seq,
+) -> Result<Vec<Row>, Fault> {
     let chosen = select_entries!(
         "from ledger_entry where partition = $1 and seq > $2 and seq <= $3 order by seq",
         partition.0,
         after,
         until
     );
-    let rows = chosen.fetch_all(connection).await.map_err(Fault::doing("read entries in order"))?;
-    Ok(rows.into_iter().map(|row| (row.seq, row.stored(partition))).collect())
+    chosen.fetch_all(connection).await.map_err(Fault::doing("read entries in order"))
 }
 
 /// A stored number as one of the core's enumerations.
@@ -135,7 +153,8 @@ pub(crate) fn meaning<T>(
 }
 
 impl Row {
-    fn stored(self, partition: Partition) -> Result<Stored, Fault> {
+    /// What it says.
+    pub(crate) fn stored(self, partition: Partition) -> Result<Stored, Fault> {
         let state = |column, number: Option<i16>| {
             let number = number.unwrap_or(0);
             meaning(column, number, StockState::of(i32::from(number)))

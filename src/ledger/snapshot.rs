@@ -1,15 +1,21 @@
 //! Snapshots: what the ledger had at a cut-off, and which snapshots there were.
 
-use sqlx::types::Json;
+use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use crate::{
     ledger::{
         Ledger,
+        archive::{PastError, archived, nothing_archived_behind},
         fault::{Answered as _, Fault},
         sql_time::At,
     },
-    stock::{hash::Digest, ids::Place, snapshot::Comparison, time::Timestamp},
+    stock::{
+        hash::Digest,
+        ids::{Place, Seq},
+        snapshot::Comparison,
+        time::Timestamp,
+    },
 };
 
 /// A snapshot that came before.
@@ -26,76 +32,23 @@ impl Ledger {
     /// the facts that took effect until then. Without zeros, ascending by code, up to `rows_max`.
     ///
     /// # Errors
-    /// The database is away.
+    /// Later entries are archived; the database is away.
     pub async fn stock_as_of(
         &self,
         place: Place,
         at: Timestamp,
         rows_max: i64,
-    ) -> Result<Vec<(String, i64)>, Fault> {
+    ) -> Result<Vec<(String, i64)>, PastError> {
         // Nothing takes effect after it was recorded: what happened later was recorded later.
         let recorded_until = self.seq_at(place.partition, at).await?;
-        // Mostly what is there now less what happened since. Where a later count stands, the facts until
-        // then are added up as the machine does it.
-        let rows = sqlx::query!(
-            r#"select i.sku as "sku!", there.sellable as "sellable!"
-               from (
-                   select p.item, p.sellable - coalesce(since.change, 0) as sellable
-                   from position p
-                   left join (
-                       select e.item, sum(e.quantity * ((e.legs & 2 <> 0 and e.to_state = 1)::int
-                           - (e.legs & 1 <> 0 and e.from_state = 1)::int))::bigint as change
-                       from ledger_entry e
-                       where e.partition = $1 and e.location = $2 and e.seq > $3
-                           and e.effective_at > $4
-                       group by e.item
-                   ) as since on since.item = p.item
-                   where p.partition = $1 and p.location = $2
-                       and (p.count_at is null or p.count_at <= $4)
-                   union all
-                   select p.item, coalesce(counted.quantity, 0) + added.change
-                   from position p
-                   left join lateral (
-                       select e.effective_at, e.seq, e.quantity from ledger_entry e
-                       where e.partition = $1 and e.location = $2 and e.item = p.item
-                           and e.kind = 11 and e.effective_at <= $4
-                           and not exists (
-                               select from ledger_entry c
-                               where c.partition = $1 and c.location = $2 and c.item = p.item
-                                   and c.kind = 12 and c.refers_to_seq = e.seq
-                           )
-                       order by e.effective_at desc, e.seq desc limit 1
-                   ) as counted on true
-                   cross join lateral (
-                       select coalesce(sum(e.quantity * ((e.legs & 2 <> 0 and e.to_state = 1)::int
-                           - (e.legs & 1 <> 0 and e.from_state = 1)::int)), 0)::bigint as change
-                       from ledger_entry e
-                       where e.partition = $1 and e.location = $2 and e.item = p.item
-                           and e.kind in (1, 3, 4, 5, 6, 7, 8, 9, 10, 15, 16)
-                           and e.effective_at <= $4
-                           and (counted.seq is null
-                               or (e.effective_at, e.seq) > (counted.effective_at, counted.seq))
-                           and not exists (
-                               select from ledger_entry c
-                               where c.partition = $1 and c.location = $2 and c.item = p.item
-                                   and c.kind = 12 and c.refers_to_seq = e.seq
-                           )
-                   ) as added
-                   where p.partition = $1 and p.location = $2 and p.count_at > $4
-               ) as there
-               join item i on i.item_no = there.item
-               where there.sellable <> 0
-               order by i.sku limit $5"#,
-            place.partition.0,
-            place.location.0,
-            recorded_until,
-            At(at) as _,
-            rows_max,
-        )
-        .fetch_all(&self.readers)
-        .answered("read the stock of a location as of a moment")
-        .await?;
-        Ok(rows.into_iter().map(|row| (row.sku, row.sellable)).collect())
+        let mut connection = self.reader().await?;
+        let archived = archived(&mut connection, place.partition).await?;
+        let (known, archived_until) =
+            archived.map_or((0, Timestamp::Y2000), |slice| (slice.last, slice.recorded_at));
+        let moments = (at, archived_until);
+        let there = there(&mut connection, place, recorded_until, moments, rows_max).await?;
+        nothing_archived_behind(&mut connection, place.partition, known).await?;
+        Ok(there)
     }
 
     /// The snapshot that came under this key, if one did.
@@ -147,4 +100,79 @@ impl Ledger {
         .await?;
         Ok(kept.rows_affected() == 1)
     }
+}
+
+/// Mostly what is there now less what happened since. Where a later count stands, the facts until then are
+/// added up as the machine does it; where they begin in the archive, to what the ledger said at that moment
+/// is added what became known of it since.
+async fn there(
+    connection: &mut PgConnection,
+    place: Place,
+    recorded_until: Seq,
+    (at, archived_until): (Timestamp, Timestamp),
+    rows_max: i64,
+) -> Result<Vec<(String, i64)>, Fault> {
+    let rows = sqlx::query!(
+        r#"with moved as not materialized (
+               select e.item, e.seq, e.kind, e.effective_at, e.quantity,
+                   e.quantity * ((e.legs & 2 <> 0 and e.to_state = 1)::int
+                       - (e.legs & 1 <> 0 and e.from_state = 1)::int) as change
+               from ledger_entry e where e.partition = $1 and e.location = $2
+           ), fact as not materialized (
+               select * from moved
+               where kind in (1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16) and effective_at <= $4
+                   and not exists (
+                       select from ledger_entry c
+                       where c.partition = $1 and c.location = $2 and c.item = moved.item
+                           and c.kind = 12 and c.refers_to_seq = moved.seq
+                   )
+           )
+           select i.sku as "sku!", there.sellable as "sellable!"
+           from (
+               select p.item, p.sellable - coalesce(since.change, 0) as sellable
+               from position p
+               left join (
+                   select item, sum(change)::bigint as change from moved
+                   where seq > $3 and effective_at > $4 group by item
+               ) as since on since.item = p.item
+               where p.partition = $1 and p.location = $2
+                   and (p.count_at is null or p.count_at <= $4)
+               union all
+               select p.item, case
+                   when counted.seq is null and carried.seq is not null
+                       then carried.sellable + recorded.change
+                   else coalesce(counted.quantity, 0) + added.change end
+               from position p
+               left join carried_position as carried
+                   on carried.partition = $1 and carried.location = $2 and carried.item = p.item
+               left join lateral (
+                   select effective_at, seq, quantity from fact
+                   where item = p.item and kind = 11 and effective_at > $6
+                   order by effective_at desc, seq desc limit 1
+               ) as counted on true
+               cross join lateral (
+                   select coalesce(sum(change), 0)::bigint as change from moved
+                   where item = p.item and (seq <= $3 or effective_at <= $4)
+               ) as recorded
+               cross join lateral (
+                   select coalesce(sum(change), 0)::bigint as change from fact
+                   where item = p.item and (counted.seq is null
+                       or (effective_at, seq) > (counted.effective_at, counted.seq))
+               ) as added
+               where p.partition = $1 and p.location = $2 and p.count_at > $4
+           ) as there
+           join item i on i.item_no = there.item
+           where there.sellable <> 0
+           order by i.sku limit $5"#,
+        place.partition.0,
+        place.location.0,
+        recorded_until,
+        At(at) as _,
+        rows_max,
+        At(archived_until) as _,
+    )
+    .fetch_all(connection)
+    .answered("read the stock of a location as of a moment")
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.sku, row.sellable)).collect())
 }

@@ -1,5 +1,6 @@
 //! `timestamptz` as the core's [`Timestamp`]: both count microseconds, from different epochs.
 
+use serde::{Deserialize, Serialize};
 use sqlx::{
     Decode, Encode, Postgres, Type,
     encode::IsNull,
@@ -12,7 +13,7 @@ use sqlx::{
 use crate::stock::time::Timestamp;
 
 /// A moment on its way into or out of the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct At(pub Timestamp);
 
 /// Microseconds from 1970 to 2000, where PostgreSQL begins to count.

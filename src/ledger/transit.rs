@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use crate::{
     ledger::{
         Ledger,
+        archive::archived,
         fault::{Answered as _, Fault},
         sql_time::At,
     },
@@ -42,7 +43,8 @@ impl Ledger {
     }
 }
 
-/// Counts back from the newest shipment until what is in transit is accounted for.
+/// Counts back from the newest shipment until what is in transit is accounted for. What is older than
+/// all that are there still was shipped before the archive ends.
 async fn shipped_at(
     connection: &mut PgConnection,
     partition: Partition,
@@ -51,11 +53,14 @@ async fn shipped_at(
     let locations: Vec<_> = positions.iter().map(|(key, _)| key.place.location.0).collect();
     let items: Vec<_> = positions.iter().map(|(key, _)| key.item.0).collect();
     let units: Vec<_> = positions.iter().map(|(_, position)| position.in_transit).collect();
+    let archived = archived(&mut *connection, partition).await?;
+    let archived_until = archived.map(|slice| At(slice.recorded_at));
     let rows = sqlx::query!(
         r#"select wanted.location as "location!", wanted.item as "item!",
-               min(shipment.effective_at) as "since!: At"
+               case when coalesce(sum(shipment.quantity), 0) >= wanted.units
+                   then min(shipment.effective_at) else $5 end as "since?: At"
            from unnest($2::int[], $3::int[], $4::bigint[]) as wanted (location, item, units)
-           cross join lateral (
+           left join lateral (
                select e.effective_at, e.quantity,
                    sum(e.quantity) over (order by e.effective_at desc, e.seq desc) as until_here
                from ledger_entry e
@@ -66,13 +71,13 @@ async fn shipped_at(
                        where c.partition = $1 and c.location = wanted.location
                            and c.item = wanted.item and c.kind = 12 and c.refers_to_seq = e.seq
                    )
-           ) as shipment
-           where shipment.until_here - shipment.quantity < wanted.units
-           group by wanted.location, wanted.item"#,
+           ) as shipment on shipment.until_here - shipment.quantity < wanted.units
+           group by wanted.location, wanted.item, wanted.units"#,
         partition.0,
         &locations,
         &items,
         &units,
+        archived_until as _,
     )
     .fetch_all(connection)
     .answered("find out since when goods are in transit")
@@ -81,5 +86,8 @@ async fn shipped_at(
         place: Place { partition, location: LocationNo(location) },
         item: ItemNo(item),
     };
-    Ok(rows.into_iter().map(|row| (key(row.location, row.item), row.since.0)).collect())
+    let since = rows
+        .into_iter()
+        .filter_map(|row| row.since.map(|since| (key(row.location, row.item), since.0)));
+    Ok(since.collect())
 }

@@ -6,13 +6,15 @@
 //! caught up, the last of them within one short transaction.
 
 mod across;
+mod archived;
 mod compare;
+mod corrections;
 mod fold;
 mod promise;
 mod quota;
 pub(super) mod read;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use sqlx::{Connection as _, PgConnection};
@@ -21,17 +23,17 @@ use crate::{
     ledger::{
         Ledger,
         chain::Chain,
-        fault::Fault,
+        fault::{Defect, Fault},
         head::Head,
         rows,
         verify::{
             compare::{Suspects, look_again, look_at_all},
+            corrections::corrections_fit,
             fold::Fold,
             read::HeadRow,
         },
     },
     stock::{
-        entry::Entry,
         ids::{Partition, Seq},
         kind::Kind,
         time::Timestamp,
@@ -85,24 +87,43 @@ impl From<Fault> for Stop {
 }
 
 impl Ledger {
-    /// Recomputes the whole ledger from its entries and compares. Works while others write.
-    /// `progress` is told how many entries were folded, now and then.
+    /// Recomputes the whole ledger from its entries, those that are archived from the files of
+    /// `archive`, and compares. Works while others write. `progress` is told how many entries were
+    /// folded, now and then.
     ///
     /// # Errors
-    /// The database is away, or was not prepared. A difference is no error.
-    pub async fn verify(&self, progress: impl Fn(u64)) -> Result<Verified, Fault> {
+    /// The database is away, or was not prepared; entries are archived, and it is not said where, or were
+    /// archived meanwhile. A difference is no error.
+    pub async fn verify(
+        &self,
+        archive: Option<&Path>,
+        progress: impl Fn(u64),
+    ) -> Result<Verified, Fault> {
+        let slices = archived::count(self).await?;
         let mut folds = Vec::new();
-        let difference = match self.verify_all(&mut folds, &progress).await {
+        let difference = match self.verify_all(&mut folds, archive, &progress).await {
             Ok(()) => None,
             Err(Stop::Differs(difference)) => Some(difference),
             Err(Stop::Fault(fault)) => return Err(fault),
         };
+        if archived::count(self).await? != slices {
+            return Err(Fault::defect("verify", Defect::ArchivedMeanwhile));
+        }
         Ok(verified(&folds, difference))
     }
 
-    async fn verify_all(&self, folds: &mut Vec<Fold>, progress: &impl Fn(u64)) -> Result<(), Stop> {
+    async fn verify_all(
+        &self,
+        folds: &mut Vec<Fold>,
+        archive: Option<&Path>,
+        progress: &impl Fn(u64),
+    ) -> Result<(), Stop> {
         let mut heads = bare_heads(&mut *self.reader().await?).await?;
         folds.extend(heads.iter().map(|head| Fold::new(head.partition)));
+        let sources = read::sources(&mut *self.reader().await?).await?.into_iter().collect();
+        for fold in &mut *folds {
+            archived::take(self, fold, archive, &sources).await?;
+        }
         self.advance_all(folds, &heads, progress).await?;
         let mut across = across::join(folds)?;
         let mut suspects = Vec::with_capacity(folds.len());
@@ -268,38 +289,6 @@ async fn fold_page(
         return Err(Stop::Differs(format!("{name}: row is missing")));
     }
     Ok(entries)
-}
-
-/// A correction is the exact inverse of what it names, at the same moment.
-async fn corrections_fit(
-    connection: &mut PgConnection,
-    partition: Partition,
-    corrections: &[(Entry<'_>, Seq)],
-) -> Result<(), Stop> {
-    if corrections.is_empty() {
-        return Ok(());
-    }
-    let seqs: Vec<_> = corrections.iter().map(|(_, corrected)| *corrected).collect();
-    let corrected = rows::entries(connection, partition, &seqs).await?;
-    let corrected: HashMap<_, _> =
-        corrected.into_iter().map(|stored| (stored.entry.seq, stored.entry)).collect();
-    for (entry, seq) in corrections {
-        let fits = corrected.get(seq).is_some_and(|corrected| {
-            let legs = (corrected.legs as i16 & 1) << 1 | corrected.legs as i16 >> 1;
-            corrected.seq < entry.seq
-                && corrected.kind != Kind::Correct
-                && entry.states == corrected.states.map(|(from, to)| (to, from))
-                && entry.legs as i16 == legs
-                && (entry.location, entry.item) == (corrected.location, corrected.item)
-                && (entry.quantity, entry.effective_at)
-                    == (corrected.quantity, corrected.effective_at)
-        });
-        if !fits {
-            let name = entry_name(partition, entry.seq);
-            return Err(Stop::Differs(format!("{name}: is not the inverse of entry {seq}")));
-        }
-    }
-    Ok(())
 }
 
 fn head_fits(fold: &Fold, head: &Head) -> Result<(), Stop> {

@@ -97,10 +97,18 @@ impl Flags {
     pub const DOUBTFUL: Flags = Flags(64);
     /// The item is recalled: what came in was blocked, or what left should not have.
     pub const RECALLED: Flags = Flags(128);
+    /// Only its outcome is at hand; the rest of it is in an archive.
+    pub const ARCHIVED: Flags = Flags(256);
 
     /// Whether all bits of `other` are set.
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// These bits but for those of `other`.
+    #[must_use]
+    pub fn without(self, other: Flags) -> Flags {
+        Flags(self.0 & !other.0)
     }
 
     /// These bits and those of `other`.

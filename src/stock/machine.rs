@@ -324,7 +324,7 @@ impl Posted {
             effective_at: entry.effective_at,
             quantity: entry.quantity,
             sellable_after: entry.sellable_after,
-            flags: entry.flags,
+            flags: entry.flags.without(Flags::ARCHIVED),
         }
     }
 }

@@ -79,6 +79,8 @@ pub enum HistoryFrom {
 pub struct History {
     /// Everything that took effect at this moment or later is here.
     pub from: Timestamp,
+    /// What took effect until then may be archived, and no history reaches there; `MIN`: nothing is.
+    pub archived_until: Timestamp,
     /// The facts, in the order of the fold.
     pub steps: BTreeMap<Mark, Step>,
 }
@@ -133,6 +135,11 @@ impl Position {
 }
 
 impl History {
+    /// Whether no history of the position reaches further back.
+    pub fn is_whole(&self) -> bool {
+        self.from <= self.archived_until.saturating_add(1)
+    }
+
     /// Takes a fact into the fold.
     pub fn insert(&mut self, fact: &Entry<'_>) {
         let step = match fact.kind {

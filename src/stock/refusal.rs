@@ -3,6 +3,7 @@
 mod short;
 
 pub use self::short::Short;
+use self::short::first;
 use crate::stock::time::Timestamp;
 
 /// The kind of a refusal: the canonical gRPC status codes, by number.
@@ -140,6 +141,12 @@ pub enum Refusal {
     /// The original was corrected before.
     #[error("the original was corrected already")]
     AlreadyCorrected,
+    /// It would change, or needs, what is in an archive.
+    #[error("it reaches into what is archived, until {} us after 1970", until.0)]
+    Archived {
+        /// Until when.
+        until: Timestamp,
+    },
     /// It has gone too far, or not far enough, for this step.
     #[error("a reservation that is {state} cannot take this step")]
     ReservationState {
@@ -259,6 +266,7 @@ impl Refusal {
             | Refusal::ItemRecalled { .. }
             | Refusal::OriginalMismatch { .. }
             | Refusal::AlreadyCorrected
+            | Refusal::Archived { .. }
             | Refusal::ReservationMoved { .. }
             | Refusal::ReservationState { .. }
             | Refusal::HoldEnded
@@ -310,6 +318,7 @@ impl Refusal {
             Refusal::ItemRecalled { .. } => "ITEM_RECALLED",
             Refusal::OriginalMismatch { .. } => "ORIGINAL_MISMATCH",
             Refusal::AlreadyCorrected => "ALREADY_CORRECTED",
+            Refusal::Archived { .. } => "ENTRIES_ARCHIVED",
             Refusal::ReservationState { .. } => "RESERVATION_STATE",
             Refusal::HoldElsewhere => "HOLD_ELSEWHERE",
             Refusal::HoldEnded => "HOLD_ENDED",
@@ -351,6 +360,7 @@ impl Refusal {
             Refusal::OccurredAtOutOfRange { occurred_at } => {
                 vec![("occurred_at_us", occurred_at.0.to_string())]
             }
+            Refusal::Archived { until } => vec![("until_us", until.0.to_string())],
             Refusal::GroupRefused { group } => vec![("group", group.clone())],
             Refusal::ReservationUnknown { reservation_id } => {
                 vec![("reservation_id", reservation_id.clone())]
@@ -377,24 +387,8 @@ impl Refusal {
             Refusal::SnapshotDropsTooMuch { to_zero, with_stock } => {
                 vec![("to_zero", to_zero.to_string()), ("with_stock", with_stock.to_string())]
             }
-            Refusal::InsufficientStock { short } => {
-                let (sku, available, wanted) = first(short);
-                let mut metadata = vec![
-                    ("sku", sku.to_owned()),
-                    ("available", available.to_string()),
-                    ("wanted", wanted.to_string()),
-                    ("short_lines", short.len().to_string()),
-                ];
-                let band = short.first().and_then(|line| line.band);
-                metadata.extend(band.map(|band| ("band", band.name().to_owned())));
-                metadata
-            }
+            Refusal::InsufficientStock { short } => short::metadata(short),
             _ => Vec::new(),
         }
     }
-}
-
-/// Item, available and wanted of the first line that is short.
-fn first(short: &[Short]) -> (&str, i64, i64) {
-    short.first().map_or(("", 0, 0), |line| (&line.sku, line.available, line.wanted))
 }

@@ -10,7 +10,7 @@ use tokio::{sync::oneshot, time::Instant};
 use crate::{
     access::Reach,
     ambient,
-    ledger::{fault::Fault, head::Head},
+    ledger::{archive::PastError, fault::Fault, head::Head},
     stock::{
         channel_policy::Unanswered,
         hash::Digest,
@@ -138,6 +138,15 @@ impl From<Refusal> for Denial {
 impl From<Failure> for Denial {
     fn from(failure: Failure) -> Denial {
         Denial::Failed(failure)
+    }
+}
+
+impl From<PastError> for Denial {
+    fn from(error: PastError) -> Denial {
+        match error {
+            PastError::Archived { until } => Refusal::Archived { until }.into(),
+            PastError::Fault(fault) => fault.into(),
+        }
     }
 }
 

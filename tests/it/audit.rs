@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_types, reason = "alters rows behind the server's back")]
 
 mod anchors;
+mod archive;
 mod changes;
 mod command;
 mod encoding;
@@ -49,7 +50,7 @@ async fn filled() -> (String, Mixture) {
 }
 
 async fn audit(mixture: &Mixture, anchors: &[Anchor]) -> Audited {
-    mixture.ledger.audit(anchors, |_| ()).await.unwrap()
+    mixture.ledger.audit(anchors, None, |_| ()).await.unwrap()
 }
 
 /// The first difference, which there must be.

@@ -41,6 +41,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::ItemRecalled { sku: String::new() },
         Refusal::OriginalMismatch { field: "sku" },
         Refusal::AlreadyCorrected,
+        Refusal::Archived { until: Timestamp(0) },
         Refusal::ReservationState { state: "READY" },
         Refusal::HoldElsewhere,
         Refusal::HoldEnded,

@@ -52,7 +52,7 @@ async fn mixture(url: &str) -> Mixture {
 }
 
 async fn verify(ledger: &Ledger) -> Verified {
-    ledger.verify(|_| ()).await.unwrap()
+    ledger.verify(None, |_| ()).await.unwrap()
 }
 
 async fn execute(connection: &mut PgConnection, sql: String) -> u64 {

@@ -159,7 +159,14 @@ impl CatchUp {
             self.left.pop_front_if(|segment| matches!(segment, Segment::Entries { .. }))
         {
             while after < until {
-                let mut changes = ledger.recorded(partition, after, ROWS_MAX as i64).await?.changes;
+                let recorded = ledger.recorded(partition, after, ROWS_MAX as i64).await?;
+                if !recorded.is_next {
+                    // What was missed is archived; what came of it is not.
+                    let start = (LocationNo(i32::MIN), ItemNo(i32::MIN));
+                    self.left.push_back(Segment::Behind(partition, start));
+                    break;
+                }
+                let mut changes = recorded.changes;
                 changes.retain(|change| change.balance.seq <= until);
                 let Some(last) = changes.last().map(|change| change.balance.seq) else { break };
                 after = last;

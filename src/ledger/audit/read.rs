@@ -23,7 +23,7 @@ struct Row {
 }
 
 /// Links behind an entry, of those that end at `until` at the latest, in order.
-pub(super) async fn links(
+pub(in crate::ledger) async fn links(
     connection: &mut PgConnection,
     partition: Partition,
     after: Seq,

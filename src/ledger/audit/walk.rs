@@ -46,8 +46,9 @@ struct Open {
 impl Walk {
     /// Begins behind `from`, with the anchors of this partition.
     pub fn new(partition: Partition, from: Chain, anchors: &[Anchor]) -> Walk {
-        let mut anchors: Vec<_> =
-            anchors.iter().filter(|anchor| anchor.partition == partition.0).copied().collect();
+        // What is before the beginning is vouched for by whoever says where that is.
+        let is_of = |anchor: &&Anchor| anchor.partition == partition.0 && anchor.seq > from.seq;
+        let mut anchors: Vec<_> = anchors.iter().filter(|anchor| is_of(anchor)).copied().collect();
         anchors.sort_by_key(|anchor| (anchor.seq, anchor.epoch));
         anchors.dedup_by(|one, other| one.says_the_same(other));
         Walk {

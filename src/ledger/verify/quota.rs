@@ -14,7 +14,7 @@ use crate::{
 /// Location, item and channel.
 type QuotaId = (i32, i32, i32);
 
-/// Looks at every quota of a partition.
+/// Looks at every quota of a partition but those of which entries are archived.
 pub(super) async fn look_at_all(ledger: &Ledger, partition: Partition) -> Result<(), Stop> {
     let mut last = (i32::MIN, i32::MIN, i32::MIN);
     loop {
@@ -83,6 +83,8 @@ async fn quotas_behind(
     let rows = sqlx::query!(
         "select location, item, channel from quota
          where partition = $1 and (location, item, channel) > ($2, $3, $4)
+             and since_seq >= coalesce(
+                 (select max(last_seq) from archived_slice where partition = $1), 0)
          order by location, item, channel limit $5",
         partition.0,
         last.0,

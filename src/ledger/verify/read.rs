@@ -34,6 +34,19 @@ pub(super) struct PositionRow {
     pub count_seq: Option<i64>,
 }
 
+/// A row of `carried_position` but for its partition.
+pub(super) struct CarriedRow {
+    pub location: i32,
+    pub item: i32,
+    pub sellable: i64,
+    pub staged: i64,
+    pub blocked: i64,
+    pub in_transit: i64,
+    pub expected: i64,
+    pub reserved: i64,
+    pub seq: i64,
+}
+
 /// A row of `request` but for its partition.
 pub(super) struct RequestRow {
     pub digest: Uuid,
@@ -99,7 +112,7 @@ pub(super) async fn heads(connection: &mut PgConnection) -> Result<Vec<HeadRow>,
 }
 
 /// The tables that [`next_partitions`] looks at, in order.
-pub(super) const TABLES: [&str; 8] = [
+pub(super) const TABLES: [&str; 12] = [
     "ledger_entry",
     "position",
     "request",
@@ -108,6 +121,10 @@ pub(super) const TABLES: [&str; 8] = [
     "reservation_version",
     "quota",
     "ledger_batch",
+    "archived_slice",
+    "archived_entry",
+    "carried_position",
+    "carried_announcement",
 ];
 
 /// The lowest partition above `above` that each of the tables has rows of. A few steps down the
@@ -115,7 +132,7 @@ pub(super) const TABLES: [&str; 8] = [
 pub(super) async fn next_partitions(
     connection: &mut PgConnection,
     above: i16,
-) -> Result<[Option<i16>; 8], Fault> {
+) -> Result<[Option<i16>; 12], Fault> {
     let row = sqlx::query!(
         "select (select min(partition) from ledger_entry where partition > $1) as entry,
              (select min(partition) from position where partition > $1) as position,
@@ -124,16 +141,30 @@ pub(super) async fn next_partitions(
              (select min(partition) from reservation_line where partition > $1) as line,
              (select min(partition) from reservation_version where partition > $1) as version,
              (select min(partition) from quota where partition > $1) as quota,
-             (select min(partition) from ledger_batch where partition > $1) as batch",
+             (select min(partition) from ledger_batch where partition > $1) as batch,
+             (select min(partition) from archived_slice where partition > $1) as slice,
+             (select min(partition) from archived_entry where partition > $1) as archived,
+             (select min(partition) from carried_position where partition > $1) as carried,
+             (select min(partition) from carried_announcement where partition > $1) as announced",
         above,
     )
     .fetch_one(connection)
     .await
     .map_err(Fault::doing("look for rows outside of every partition"))?;
-    let promises = [row.reservation, row.line, row.version, row.quota];
-    let [reservation, line, version, quota] = promises;
-    let [entry, position, request] = [row.entry, row.position, row.request];
-    Ok([entry, position, request, reservation, line, version, quota, row.batch])
+    Ok([
+        row.entry,
+        row.position,
+        row.request,
+        row.reservation,
+        row.line,
+        row.version,
+        row.quota,
+        row.batch,
+        row.slice,
+        row.archived,
+        row.carried,
+        row.announced,
+    ])
 }
 
 /// The partitions that locations belong to.
@@ -167,6 +198,44 @@ pub(super) async fn entry_behind(
     .fetch_one(connection)
     .await
     .map_err(Fault::doing("look behind the head"))
+}
+
+/// The first entry up to and with `seq`.
+pub(super) async fn entry_until(
+    connection: &mut PgConnection,
+    partition: Partition,
+    seq: i64,
+) -> Result<Option<i64>, Fault> {
+    sqlx::query_scalar!(
+        "select min(seq) from ledger_entry where partition = $1 and seq <= $2",
+        partition.0,
+        seq,
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(Fault::doing("look before where the log begins"))
+}
+
+/// The next positions that are carried forward, in order of location and item.
+pub(super) async fn carried_behind(
+    connection: &mut PgConnection,
+    partition: Partition,
+    (location, item): (i32, i32),
+    rows_max: i64,
+) -> Result<Vec<CarriedRow>, Fault> {
+    sqlx::query_as!(
+        CarriedRow,
+        "select location, item, sellable, staged, blocked, in_transit, expected, reserved, seq
+         from carried_position where partition = $1 and (location, item) > ($2, $3)
+         order by location, item limit $4",
+        partition.0,
+        location,
+        item,
+        rows_max,
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(Fault::doing("read what is carried forward"))
 }
 
 /// The next positions in order of location and item.

@@ -38,7 +38,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Carries out a correction that came before its original, which has just been posted. One that
-    /// does not fit it has no effect.
+    /// does not fit it, or was archived meanwhile, has no effect.
     pub(super) fn correct_waiting(
         &mut self,
         key: RequestKey,
@@ -47,7 +47,8 @@ impl<'a> Machine<'a> {
     ) -> Result<(), Stop> {
         let mut correction = self.entry(EntryRef { seq: waiting, ..original })?;
         let corrected = self.entry(original)?;
-        if uncorrectable(&corrected, correction.item, correction.quantity).is_some() {
+        let archived = correction.flags.has(Flags::ARCHIVED);
+        if archived || uncorrectable(&corrected, correction.item, correction.quantity).is_some() {
             self.change_request(key, |request| request.corrected = None);
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use crate::mutants::{Mutant, on};
 use crate::stock::{
     book::{DocumentLine, RequestKey},
-    entry::Entry,
+    entry::{Entry, Flags},
     hash::Digest,
     ids::{EntryRef, ItemNo, Partition, PositionKey},
     kind::{Kind, StockState},
@@ -72,7 +72,11 @@ impl<'a> Machine<'a> {
         if entry.fingerprint == movement.fingerprint || on(Mutant::FingerprintIgnored) {
             return Ok(Outcome::Duplicate(Posted::of(&entry)));
         }
-        Err(Refusal::KeyReused { field: differing_field(movement, &entry) }.into())
+        let field = match entry.flags.has(Flags::ARCHIVED) {
+            true => "movement",
+            false => differing_field(movement, &entry),
+        };
+        Err(Refusal::KeyReused { field }.into())
     }
 
     /// What a correction or a linked return names, if it has arrived, and whether it may be named.
@@ -97,6 +101,11 @@ impl<'a> Machine<'a> {
         }
         if correction && request.corrected.is_some() {
             return Err(Refusal::AlreadyCorrected.into());
+        }
+        if let Some(archived) = entry.as_ref().filter(|it| it.flags.has(Flags::ARCHIVED))
+            && correction
+        {
+            return Err(Refusal::Archived { until: archived.recorded_at }.into());
         }
         Ok(entry)
     }
@@ -147,24 +156,32 @@ impl<'a> Machine<'a> {
         }
         let mark = Mark { at: entry.effective_at, seq: entry.seq };
         if entry.kind == Kind::Count && self.position(entry.position()).count == Some(mark) {
-            ready &= self.has_history(entry, HistoryFrom::CountBefore(mark));
+            ready &= self.has_history(entry, HistoryFrom::CountBefore(mark))?;
         }
         if ready { Ok(()) } else { Err(Stop::Unread) }
     }
 
-    /// Whether the position of `entry` has its history from there on; notes the need if not.
-    pub(super) fn has_history(&mut self, entry: &Entry<'_>, from: HistoryFrom) -> bool {
+    /// Whether the position of `entry` has its history from there on; notes the need if not. What is
+    /// archived has none.
+    pub(super) fn has_history(
+        &mut self,
+        entry: &Entry<'_>,
+        from: HistoryFrom,
+    ) -> Result<bool, Refusal> {
         let key = entry.position();
         let position = self.position(key);
         if reaches(position, from) {
-            return true;
+            return Ok(true);
+        }
+        if let Some(history) = position.history.as_ref().filter(|history| history.is_whole()) {
+            return Err(Refusal::Archived { until: history.archived_until });
         }
         // The ledger would find a count again that this batch has just corrected, or would go back
         // count by count: a history that was too short once is read as a whole.
         let whole = HistoryFrom::At(Timestamp::MIN);
         let from = if position.history.is_some() { whole } else { from };
         self.needs.histories.push((key, from));
-        false
+        Ok(false)
     }
 
     pub(super) fn is_locked(&mut self, partition: Partition) -> bool {

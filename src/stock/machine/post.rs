@@ -74,7 +74,7 @@ impl<'a> Machine<'a> {
         let entry = self.entry_of(movement, Legs::None)?;
         let (key, at) = (entry.position(), entry.effective_at);
         let late = self.position(key).fact_at.is_some_and(|newest| at < newest);
-        if late && !self.has_history(&entry, HistoryFrom::At(at)) {
+        if late && !self.has_history(&entry, HistoryFrom::At(at))? {
             return Err(Stop::Unread);
         }
         let posted = self.append(entry);

@@ -28,3 +28,22 @@ impl Short {
         Short { sku: line.sku.clone(), wanted: line.quantity, available, band, version }
     }
 }
+
+/// Item, available and wanted of the first line that is short.
+pub(super) fn first(short: &[Short]) -> (&str, i64, i64) {
+    short.first().map_or(("", 0, 0), |line| (&line.sku, line.available, line.wanted))
+}
+
+/// What is told of it by name.
+pub(super) fn metadata(short: &[Short]) -> Vec<(&'static str, String)> {
+    let (sku, available, wanted) = first(short);
+    let mut metadata = vec![
+        ("sku", sku.to_owned()),
+        ("available", available.to_string()),
+        ("wanted", wanted.to_string()),
+        ("short_lines", short.len().to_string()),
+    ];
+    let band = short.first().and_then(|line| line.band);
+    metadata.extend(band.map(|band| ("band", band.name().to_owned())));
+    metadata
+}

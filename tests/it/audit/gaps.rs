@@ -44,7 +44,7 @@ async fn a_chain_goes_on_behind_batches_of_servers_that_keep_none() {
     assert_eq!(audited.differences, []);
     let (_, found) = audited.partitions.iter().find(|(own, _)| *own == partition).unwrap();
     assert_eq!(found.gaps, [(chained + 1, last)]);
-    assert_eq!(mixture.ledger.verify(|_| ()).await.unwrap().difference, None);
+    assert_eq!(mixture.ledger.verify(None, |_| ()).await.unwrap().difference, None);
 
     let Partition(number) = partition;
     let connection = &mut connect(&url).await;

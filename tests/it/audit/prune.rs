@@ -71,7 +71,7 @@ async fn what_is_old_and_done_with_is_removed_and_nothing_else() {
     let (code, text) = stockroom(&["prune", "--database-url", &url, "--keep-days", "30"]);
     assert!(code == 0 && text.starts_with("removed 0 dead letters, 0 counts"), "{text}");
     assert_holds(&mixture, &[]).await;
-    assert_eq!(mixture.ledger.verify(|_| ()).await.unwrap().difference, None);
+    assert_eq!(mixture.ledger.verify(None, |_| ()).await.unwrap().difference, None);
     let (code, _) = stockroom(&["prune", "--database-url", &url, "--keep-days", "0"]);
     assert_eq!(code, 2);
 }

@@ -44,7 +44,7 @@ async fn moves_the_epoch(change: &str) {
     let response = server.ledger().get_position(request).await.unwrap().into_inner();
     assert!(response.degraded, "the token is of the epoch before");
     assert_eq!(response.position.unwrap().sellable, 10);
-    assert_eq!(server.ledger.verify(|_| ()).await.unwrap().difference, None);
+    assert_eq!(server.ledger.verify(None, |_| ()).await.unwrap().difference, None);
 }
 
 #[tokio::test]

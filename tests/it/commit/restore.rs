@@ -188,7 +188,7 @@ async fn is_mended(server: &Server, known: &Known) {
     server.reserve("lost", "shop", "jam", 3).await.unwrap();
     server.caught_up().await;
     assert_eq!(server.available("shop", "jam").await, 3);
-    assert_eq!(server.ledger.verify(|_| ()).await.unwrap().difference, None);
+    assert_eq!(server.ledger.verify(None, |_| ()).await.unwrap().difference, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

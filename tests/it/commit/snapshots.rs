@@ -57,5 +57,5 @@ async fn a_snapshot_cut_short_by_a_crash_is_completed_when_it_is_sent_again() {
     let again = watcher.apply(sent).await.unwrap();
     assert_eq!((again.recorded, again.duplicates), (0, all));
     assert_eq!(watcher.sellable("shop", "i02499").await, 7);
-    assert_eq!(watcher.ledger.verify(|_| ()).await.unwrap().difference, None);
+    assert_eq!(watcher.ledger.verify(None, |_| ()).await.unwrap().difference, None);
 }

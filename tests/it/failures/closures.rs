@@ -211,7 +211,7 @@ async fn f27_a_bank_holiday_that_is_put_later_moves_deadlines() {
     let settled = || async { server.ledger.pending_deadlines(1).await.unwrap().is_empty() };
     eventually("it was looked at", || async { settled().await.then_some(()) }).await;
     assert_eq!(server.get(&before.reservation_id).await, now);
-    assert_eq!(server.ledger.verify(|_| ()).await.unwrap().difference, None);
+    assert_eq!(server.ledger.verify(None, |_| ()).await.unwrap().difference, None);
 }
 
 #[tokio::test]

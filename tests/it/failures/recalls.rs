@@ -146,7 +146,7 @@ async fn f12_what_was_aside_is_blocked_when_it_comes_back_to_the_shelf() {
     server.cancel("k4", &id).await.unwrap();
     server.return_to_shelf("k5", &id).await.unwrap();
     assert_eq!(stock(&server.position("berlin", "jam").await), (0, 0, 10));
-    assert_eq!(server.ledger.verify(|_| ()).await.unwrap().difference, None);
+    assert_eq!(server.ledger.verify(None, |_| ()).await.unwrap().difference, None);
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ fn server() {
         runtime.block_on(session(&server, &methods, &documented, input, known, seen));
     });
     runtime.block_on(async {
-        let verified = server.ledger.verify(|_| ()).await.unwrap();
+        let verified = server.ledger.verify(None, |_| ()).await.unwrap();
         assert_eq!(verified.difference, None);
         assert_eq!(verified.oversold, 0);
         server.caught_up().await;

@@ -148,7 +148,7 @@ impl Scene {
     pub async fn check(&self) {
         let [server, _] = &self.servers;
         assert_eq!(databases::number(&server.database_url, WRONG).await, 0);
-        assert_eq!(server.ledger.verify(|_| ()).await.unwrap().difference, None);
+        assert_eq!(server.ledger.verify(None, |_| ()).await.unwrap().difference, None);
         if self.redis == Redis::Lying {
             let lied = || async { Some(self.lies()).filter(|&(lies, _)| lies > 0) };
             let (lies, answers) = eventually("a lie", lied).await;

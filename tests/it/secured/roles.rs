@@ -200,13 +200,15 @@ async fn every_statement_of_the_program_has_its_privilege_and_every_table_a_word
     };
     let deletes = "has_table_privilege('stockroom_application', to_regclass(name)::oid, 'delete')";
     // Partitions are made by `migrate`, keys made and forgotten by `stockroom keys`, and what is old is
-    // removed by `stockroom prune`: all of them as the owner.
+    // moved by `stockroom archive` and removed by `stockroom prune`: all of them as the owner.
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
     let inserted = lacking(&["insert into "], &column("insert")).await;
-    assert_eq!(inserted, names(&["api_key", "ledger_head"]));
+    let archive = ["archived_entry", "archived_slice", "carried_announcement", "carried_position"];
+    assert_eq!(inserted, names(&[&["api_key", "ledger_head"], &archive[..]].concat()));
     assert_eq!(lacking(&["update "], &column("update")).await, names(&[]));
     let pruned = ["network_change", "refusal_count", "rejected_movement"];
-    let deleted = names(&[&["api_key"], &pruned[..]].concat());
+    let archived = ["carried_announcement", "ledger_batch", "ledger_entry"];
+    let deleted = names(&[&["api_key"], &pruned[..], &archived].concat());
     assert_eq!(lacking(&["delete from "], deletes).await, deleted);
 
     let tables = "select tablename::text from pg_tables where schemaname = 'public'";

@@ -109,7 +109,7 @@ async fn no_promise_slips_past_a_location_that_is_being_closed() {
         }
     }
     println!("closed at once: {closed} of 15");
-    assert_eq!(server.ledger.verify(|_| ()).await.unwrap().difference, None);
+    assert_eq!(server.ledger.verify(None, |_| ()).await.unwrap().difference, None);
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ async fn shop(redis: Redis, units: i64) -> Server {
 }
 
 async fn verified(server: &Server) {
-    assert_eq!(server.ledger.verify(|_| ()).await.unwrap().difference, None);
+    assert_eq!(server.ledger.verify(None, |_| ()).await.unwrap().difference, None);
 }
 
 /// Five hundred, fifty and five customers at once, over two servers: half of them hold it first.
@@ -354,7 +354,7 @@ async fn verify_finds_a_quota_that_its_entries_do_not_explain() {
         ),
     ] {
         execute(&server.database_url, &format!("update quota set {alter}")).await;
-        let difference = server.ledger.verify(|_| ()).await.unwrap().difference.unwrap();
+        let difference = server.ledger.verify(None, |_| ()).await.unwrap().difference.unwrap();
         assert!(
             difference.starts_with("quota partition=") && difference.contains(found),
             "{difference}"

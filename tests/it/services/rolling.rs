@@ -92,7 +92,7 @@ async fn a_rolling_restart_under_load_loses_nothing_that_a_client_would_notice()
         let request = GetReservationRequest { reservation_id: id.clone() };
         look.reservations().get_reservation(request).await.unwrap();
     }
-    let verified = look.ledger.verify(|_| ()).await.unwrap();
+    let verified = look.ledger.verify(None, |_| ()).await.unwrap();
     assert_eq!(verified.difference, None);
 }
 
@@ -121,7 +121,7 @@ async fn a_server_works_beside_a_newer_one_that_has_added_to_the_schema() {
     let mut client = ReservationServiceClient::new(after.connection());
     client.create_reservation(create("d", "berlin", vec![line("jam", 2)])).await.unwrap();
     assert_eq!(before.position("berlin", "jam").await.reserved, 3);
-    let verified = before.ledger.verify(|_| ()).await.unwrap();
+    let verified = before.ledger.verify(None, |_| ()).await.unwrap();
     assert_eq!(verified.difference, None);
 }
 

@@ -207,7 +207,12 @@ impl Memory {
             Kind::Count => (mark_of(entry), Step::Set(entry.quantity)),
             _ => (mark_of(entry), Step::Add(leg(entry, StockState::Sellable))),
         });
-        History { from, steps: steps.filter(|(_, step)| *step != Step::Add(0)).collect() }
+        let archived_until = Timestamp::MIN;
+        History {
+            from,
+            archived_until,
+            steps: steps.filter(|(_, step)| *step != Step::Add(0)).collect(),
+        }
     }
 
     fn facts(&self, key: PositionKey) -> impl Iterator<Item = &Entry<'static>> {

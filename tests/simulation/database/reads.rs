@@ -72,7 +72,7 @@ impl Database for DatabaseLink {
             let behind = log.filter(|entry| entry.seq > after).take(rows_max as usize);
             let head = tables.heads.get(&partition).map(|head| (head.epoch, head.seq));
             let (epoch, head) = head.unwrap_or_default();
-            Recorded { epoch, head, changes: behind.map(change).collect() }
+            Recorded { epoch, head, is_next: true, changes: behind.map(change).collect() }
         })
     }
 

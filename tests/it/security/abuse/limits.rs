@@ -195,6 +195,6 @@ async fn every_number_at_its_limits_and_every_text_that_is_none_gets_a_typed_ans
         }
     });
     made.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
-    let verified = server.ledger.verify(|_| ()).await.unwrap();
+    let verified = server.ledger.verify(None, |_| ()).await.unwrap();
     assert_eq!(verified.difference, None);
 }
