@@ -153,7 +153,7 @@ impl Drop for Arriving {
     }
 }
 
-fn too_slow(time: Duration) -> Status {
+pub(crate) fn too_slow(time: Duration) -> Status {
     let seconds = time.as_secs().to_string();
     let message = format!("the message did not arrive within {seconds} s");
     status(Code::DeadlineExceeded, "MESSAGE_TOO_SLOW", message, &[("seconds", &seconds)])

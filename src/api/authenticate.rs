@@ -129,14 +129,14 @@ impl Credentials {
         let peer = credential.peer.as_ref();
         let now = ambient::now();
         let found = match (&credential.shown, &self.keys, &self.tokens) {
-            (Shown::Nothing, ..) => Some(match peer {
+            (Shown::Nothing, ..) => match peer {
                 Some(peer) => peer.terminal(now),
                 None => Err(Refused::Missing),
-            }),
-            (Shown::Flawed(flaw), ..) => Some(Err(Refused::Invalid(*flaw))),
+            },
+            (Shown::Flawed(flaw), ..) => Err(Refused::Invalid(*flaw)),
             (Shown::Key(text), Some(keys), _) => match keys.known(text, now) {
                 None => return Known::NotYet(Pending::Key(keys.clone(), text.clone())),
-                found => found,
+                Some(found) => found,
             },
             (Shown::Token(token), _, Some(tokens)) => {
                 match tokens.known(token, peer.map(|peer| &**peer), now) {
@@ -144,17 +144,13 @@ impl Credentials {
                         let pending = Pending::Token(tokens.clone(), token.clone(), peer.cloned());
                         return Known::NotYet(pending);
                     }
-                    found => found,
+                    Some(found) => found,
                 }
             }
-            (Shown::Key(_), None, _) => Some(Err(Refused::Invalid(Flaw::UnknownKey))),
-            (Shown::Token(_), _, None) => Some(Err(Refused::Invalid(Flaw::KeyUnknown))),
+            (Shown::Key(_), None, _) => Err(Refused::Invalid(Flaw::UnknownKey)),
+            (Shown::Token(_), _, None) => Err(Refused::Invalid(Flaw::KeyUnknown)),
         };
-        match found {
-            Some(Ok(caller)) => Known::Caller(caller),
-            Some(Err(refused)) => Known::Refused(refused),
-            None => Known::Refused(Refused::Missing),
-        }
+        found.map_or_else(Known::Refused, Known::Caller)
     }
 }
 
@@ -256,8 +252,12 @@ where
                 Ok(caller) => request.extensions_mut().insert(caller),
                 Err(refused) => return Ok(answer(refused)),
             };
-            let answer = inner.call(request).await?;
-            Ok(if goes_on { supervised(answer, credentials, credential) } else { answer })
+            let call = inner.call(request);
+            if !goes_on {
+                return call.await;
+            }
+            let answered = supervised(call, credentials, credential).await;
+            answered.unwrap_or_else(|refused| Ok(answer(refused)))
         })
     }
 }

@@ -175,16 +175,21 @@ impl Api {
     }
 }
 
-/// What the names of webhooks begin with that a caller for certain locations may put and see; `None`:
-/// it may put and see all.
+/// What the names of webhooks begin with, and no other slash comes after, that a caller for certain
+/// locations may put and see; `None`: it may put and see all.
 fn own_prefix(caller: &Caller) -> Option<String> {
     (!caller.locations.is_all()).then(|| format!("{}/", caller.id))
+}
+
+/// What comes after another slash is that of a caller whose own id has one.
+fn is_own(webhook_id: &str, prefix: &str) -> bool {
+    webhook_id.strip_prefix(prefix).is_some_and(|name| !name.contains('/'))
 }
 
 /// Whether a webhook may exist for the caller. Events tell of every channel.
 fn check_webhook(caller: &Caller, webhook_id: &str) -> Result<(), Status> {
     check_every_channel(caller)?;
-    match own_prefix(caller).is_none_or(|prefix| webhook_id.starts_with(&prefix)) {
+    match own_prefix(caller).is_none_or(|prefix| is_own(webhook_id, &prefix)) {
         true => Ok(()),
         false => Err(unknown("webhook", "webhook_id", webhook_id)),
     }
@@ -194,8 +199,8 @@ fn check_webhook(caller: &Caller, webhook_id: &str) -> Result<(), Status> {
 fn check_put(caller: &Caller, put: &PutWebhook) -> Result<(), Status> {
     check_every_channel(caller)?;
     let Some(prefix) = own_prefix(caller) else { return Ok(()) };
-    if !put.webhook_id.starts_with(&prefix) {
-        let message = format!("the webhook_id must begin with {prefix:?}");
+    if !is_own(&put.webhook_id, &prefix) {
+        let message = format!("the webhook_id must be {prefix:?} and a name without a slash");
         let metadata = [("prefix", &*prefix)];
         return Err(status(Code::PermissionDenied, "WEBHOOK_FORBIDDEN", message, &metadata));
     }

@@ -113,8 +113,10 @@ async fn take(
     let mut stopped = api.stopped.clone();
     loop {
         let next = tokio::select! {
-            next = stream.message() => next,
+            biased;
+            () = pending.closed() => return,
             _ = stopped.wait_for(|stopped| *stopped) => return,
+            next = stream.message() => next,
         };
         let message = match next {
             Ok(Some(message)) => Ok(message),
@@ -157,7 +159,15 @@ async fn answer(
     mut settling: mpsc::Receiver<Result<Taken, Status>>,
     answers: mpsc::Sender<Result<SyncMovementsResponse, Status>>,
 ) {
-    while let Some(taken) = settling.recv().await {
+    loop {
+        // Where nobody hears the answers any more nothing more is taken either: what has its place in a
+        // lane is recorded, and answered when it is sent again.
+        let taken = tokio::select! {
+            biased;
+            () = answers.closed() => return,
+            taken = settling.recv() => taken,
+        };
+        let Some(taken) = taken else { return };
         let answer = match taken {
             Ok(taken) => settle_message(&api, (&caller, &who), taken).await,
             Err(status) => Err(status),

@@ -283,8 +283,9 @@ impl NetworkService for Api {
         &self,
         request: Request<UnblockItemRequest>,
     ) -> Result<Response<UnblockItemResponse>, Status> {
-        check_everything(&caller(&request))?;
-        Ok(Response::new(self.unblock(request.into_inner()).await?))
+        let caller = caller(&request);
+        check_everything(&caller)?;
+        Ok(Response::new(self.unblock(&caller, request.into_inner()).await?))
     }
 
     async fn get_item(

@@ -1,7 +1,11 @@
 //! `stockroom archive`: moves old entries into files, batch by batch, and removes their rows once each file
 //! was read back and fits the chain.
 
-use std::path::PathBuf;
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, ensure};
 use serde_json::json;
@@ -49,9 +53,9 @@ struct Archived {
 pub async fn run(args: ArchiveArgs) -> anyhow::Result<()> {
     let now = Timestamp(jiff::Timestamp::now().as_microsecond());
     ensure!(args.before <= now, "--before is in the future");
-    std::fs::create_dir_all(&args.to)
-        .with_context(|| format!("cannot make the folder {}", args.to.display()))?;
+    make(&args.to).with_context(|| format!("cannot make the folder {}", args.to.display()))?;
     let ledger = connect(&args.databases)?;
+    let _archiving = ledger.archiving().await?.context("somebody else is archiving")?;
     let mut archived = Archived::default();
     for &partition in ledger.partitions().await? {
         archive(&ledger, partition, &args, &mut archived).await?;
@@ -66,6 +70,15 @@ pub async fn run(args: ArchiveArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Makes a folder that is there after a power cut too.
+fn make(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    match folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
 async fn archive(
     ledger: &Ledger,
     partition: Partition,
@@ -73,12 +86,8 @@ async fn archive(
     archived: &mut Archived,
 ) -> anyhow::Result<()> {
     while let Some(batches) = ledger.batches_to_archive(partition, args.before).await? {
-        let Some(slice) = file::write(&args.to, &batches).context("cannot write the archive")?
-        else {
-            return Ok(());
-        };
-        drop(batches);
-        file::read_back(&args.to, &slice).context("nothing more is archived")?;
+        let written = file::write(&args.to, ledger, batches).await;
+        let slice = written.context("cannot write the archive")?;
         ledger.put_away(&slice).await?;
         archived.files += 1;
         archived.entries += (slice.last - slice.first + 1).unsigned_abs();

@@ -84,6 +84,7 @@ struct RevokeArgs {
     #[command(flatten)]
     databases: DatabaseConfig,
     /// The prefix of the key: the 12 digits between its underscores
+    #[arg(value_parser = parse_prefix)]
     prefix: String,
 }
 
@@ -236,4 +237,11 @@ fn expiry(text: &str) -> Result<Expiry, String> {
         Some(days) => Ok(Expiry::After(i64::from(days) * 86_400 * SECOND)),
         None => parse_time(text).map(Expiry::At),
     }
+}
+
+/// Says nothing of what was given: it may be a whole key.
+fn parse_prefix(text: &str) -> Result<String, &'static str> {
+    let digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
+    let fits = text.len() == 12 && text.bytes().all(digit);
+    if fits { Ok(text.to_owned()) } else { Err("write the 12 digits between the underscores") }
 }

@@ -1,13 +1,15 @@
 //! The archive: old entries leave the ledger in whole batches, as slices, each of which is a file. What
 //! goes on being asked of them stays behind as rows: balances, open announcements, outcomes of keys.
 //!
-//! A slice is read, written and [read back](file::check) by the command; only then does one transaction
-//! ([`put_away`]) remove its rows.
+//! A slice is [written and read back](file::write) by the command; only then does one transaction
+//! ([`Ledger::put_away`]) remove its rows.
 
 pub mod file;
 mod put_away;
 
-use sqlx::PgConnection;
+use std::collections::VecDeque;
+
+use sqlx::{PgConnection, Postgres, pool::PoolConnection};
 
 use crate::{
     ledger::{
@@ -30,8 +32,8 @@ use crate::{
 /// Entries of one slice, unless one batch has more: their rows are removed within a fraction of a second,
 /// for which the partition is locked.
 const SLICE_ENTRIES: Seq = 20_000;
-/// Batches of one slice.
-const SLICE_LINKS: i64 = 20_000;
+/// Entries of one page.
+const PAGE_ROWS: i64 = 5_000;
 
 /// A file of archived entries, as the ledger knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,15 +72,24 @@ pub enum PastError {
     Fault(#[from] Fault),
 }
 
-/// Batches with their entries that are to be archived together.
+/// Batches that are to be archived together.
 #[derive(Debug)]
 pub struct Batches {
-    /// Where.
-    pub partition: Partition,
-    /// Where the chain was before them.
-    pub from: Chain,
-    pub(in crate::ledger) links: Vec<Link>,
-    pub(in crate::ledger) rows: Vec<Row>,
+    /// What is known of their slice before it is written.
+    slice: Slice,
+    links: Vec<Link>,
+}
+
+/// The entries of batches, page by page: those from before the chain began are one batch, however many
+/// they are.
+struct Entries<'l> {
+    ledger: &'l Ledger,
+    partition: Partition,
+    /// What was read, and not yet taken.
+    page: VecDeque<Row>,
+    /// Up to where it was read.
+    read: Seq,
+    last: Seq,
 }
 
 impl Slice {
@@ -117,12 +128,62 @@ impl Ledger {
         let from = from.map_or_else(Chain::default, |slice| slice.chain());
         let recorded = seq_at(&mut connection, partition, before.saturating_add(-1)).await?;
         let until = recorded.min(told(&mut connection, partition).await?.unwrap_or(Seq::MAX));
-        let mut links = links(&mut connection, partition, from.seq, until, SLICE_LINKS).await?;
-        let fits = |link: &Link| link.last - from.seq <= SLICE_ENTRIES;
-        links.truncate(links.iter().take_while(|link| fits(link)).count().max(1));
-        let Some(last) = links.last().map(|link| link.last) else { return Ok(None) };
-        let rows = rows_between(&mut connection, partition, from.seq, last).await?;
-        Ok(Some(Batches { partition, from, links, rows }))
+        let near = until.min(from.seq + SLICE_ENTRIES);
+        let mut batches = links(&mut connection, partition, from.seq, near, SLICE_ENTRIES).await?;
+        if batches.is_empty() {
+            batches = links(&mut connection, partition, from.seq, until, 1).await?;
+        }
+        let Some(last) = batches.last() else { return Ok(None) };
+        let slice = Slice {
+            partition,
+            first: from.seq + 1,
+            last: last.last,
+            epoch: last.epoch,
+            recorded_at: Timestamp::MIN,
+            previous: from.hash,
+            hash: last.hash,
+            file_name: file::name(partition, from.seq + 1, last.last),
+            file_sha256: Hash::default(),
+        };
+        Ok(Some(Batches { slice, links: batches }))
+    }
+
+    /// Keeps everybody else from archiving until this is dropped. `None`: somebody is at it.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn archiving(&self) -> Result<Option<Archiving>, Fault> {
+        let mut connection = self.reader().await?;
+        connection.close_on_drop();
+        let locked = sqlx::query_scalar!(
+            r#"select pg_try_advisory_lock(hashtext('stockroom archive')) as "locked!""#
+        )
+        .fetch_one(&mut *connection)
+        .answered("lock the archive")
+        .await?;
+        Ok(locked.then_some(Archiving(connection)))
+    }
+}
+
+/// While this is there nobody else archives: the lock is that of its session.
+#[derive(Debug)]
+pub struct Archiving(#[expect(dead_code, reason = "held, not read")] PoolConnection<Postgres>);
+
+impl Entries<'_> {
+    fn of<'l>(ledger: &'l Ledger, slice: &Slice) -> Entries<'l> {
+        let (partition, read, last) = (slice.partition, slice.first - 1, slice.last);
+        Entries { ledger, partition, page: VecDeque::new(), read, last }
+    }
+
+    /// The next one, if it is not behind `until`.
+    async fn next(&mut self, until: Seq) -> Result<Option<Row>, Fault> {
+        if self.page.is_empty() && self.read < until {
+            let to = self.last.min(self.read + PAGE_ROWS);
+            let connection = &mut *self.ledger.reader().await?;
+            self.page = rows_between(connection, self.partition, self.read, to).await?.into();
+            self.read = to;
+        }
+        Ok(self.page.pop_front_if(|row| row.seq <= until))
     }
 }
 

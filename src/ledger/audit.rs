@@ -237,8 +237,8 @@ impl Ledger {
 
 /// Walks along the files of a partition.
 fn along(folder: &Path, slices: &[Slice], walk: &mut Walk) -> Result<(), String> {
-    let checked = slices.iter().try_for_each(|slice| file::check(folder, slice, walk, |_| Ok(())));
-    checked.map_err(|error| chain(&error))
+    let walked = slices.iter().try_for_each(|slice| file::walk_along(folder, slice, walk));
+    walked.map_err(|error| chain(&error))
 }
 
 /// A difference of no entry.

@@ -13,7 +13,6 @@ use uuid::Uuid;
 
 use crate::{
     ledger::{
-        archive::archived,
         batch_rows::{HeadRow, PositionRow, QuotaRow, RequestRow},
         fault::{Defect, Fault},
         head::Locked,
@@ -293,6 +292,27 @@ async fn count_before(
     Ok(at.map(|at| at.0))
 }
 
+/// Until when facts of a position may be archived; `None`: none of it is.
+async fn archived_until(
+    connection: &mut PgConnection,
+    key: PositionKey,
+) -> Result<Option<Timestamp>, Fault> {
+    let until = sqlx::query_scalar!(
+        r#"select recorded_at as "until: At" from archived_slice
+           where partition = $1 and exists (
+               select from carried_position
+               where partition = $1 and location = $2 and item = $3
+           ) order by last_seq desc limit 1"#,
+        key.place.partition.0,
+        key.place.location.0,
+        key.item.0,
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(Fault::doing("read until when a position is archived"))?;
+    Ok(until.map(|until| until.0))
+}
+
 /// The uncorrected facts of a position from `from` on, as far as they are not archived. A correction takes effect at the time of what
 /// it corrects, so it lies in the same range.
 async fn load_history(
@@ -300,9 +320,8 @@ async fn load_history(
     key: PositionKey,
     from: Timestamp,
 ) -> Result<History, Fault> {
-    let archived = archived(&mut *connection, key.place.partition).await?;
-    let (archived_until, from) = match archived {
-        Some(slice) => (slice.recorded_at, from.max(slice.recorded_at.saturating_add(1))),
+    let (archived_until, from) = match archived_until(&mut *connection, key).await? {
+        Some(until) => (until, from.max(until.saturating_add(1))),
         None => (Timestamp::MIN, from),
     };
     let rows = sqlx::query!(

@@ -16,7 +16,7 @@ use crate::{
     },
     stock::{
         book::{Book, Needs},
-        entry::Entry,
+        entry::{Entry, Flags},
         hash::Digest,
         ids::{ChannelNo, ItemNo, LocationNo, Partition, Place, PositionKey, Seq},
         position::Position,
@@ -116,7 +116,9 @@ impl Ledger {
             }
             let seqs = list_seqs(&mut connection, partition, filter, from, left).await?;
             let stored = rows::entries(&mut connection, partition, &seqs).await?;
-            entries.extend(stored.into_iter().map(|stored| stored.entry));
+            let listed = stored.into_iter().map(|stored| stored.entry);
+            // One that is archived by now is none any more.
+            entries.extend(listed.filter(|entry| !entry.flags.has(Flags::ARCHIVED)));
         }
         Ok(entries)
     }
@@ -334,16 +336,25 @@ pub(super) async fn seq_at(
     partition: Partition,
     at: Timestamp,
 ) -> Result<Seq, Fault> {
-    let archived = archived(&mut *connection, partition).await?.map_or(0, |slice| slice.last);
-    let (mut low, mut high) = (archived, last_seq(connection, partition).await?);
-    while low < high {
-        let middle = low + (high - low + 1) / 2;
-        match recorded_at(connection, partition, middle).await? {
-            Some(recorded_at) if recorded_at <= at => low = middle,
-            _ => high = middle - 1,
+    let begin = async |connection: &mut PgConnection| {
+        Ok::<_, Fault>(archived(connection, partition).await?.map_or(0, |slice| slice.last))
+    };
+    let mut first = begin(connection).await?;
+    loop {
+        let (mut low, mut high) = (first, last_seq(connection, partition).await?);
+        while low < high {
+            let middle = low + (high - low + 1) / 2;
+            match recorded_at(connection, partition, middle).await? {
+                Some(recorded_at) if recorded_at <= at => low = middle,
+                _ => high = middle - 1,
+            }
+        }
+        // What was archived meanwhile looks as if it had never been.
+        match begin(connection).await? {
+            same if same == first => return Ok(low),
+            later => first = later,
         }
     }
-    Ok(low)
 }
 
 async fn last_seq(connection: &mut PgConnection, partition: Partition) -> Result<Seq, Fault> {

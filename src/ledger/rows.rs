@@ -29,7 +29,7 @@ const UNDERSTAND: &str = "understand a row";
 
 /// The columns of an entry, as they are selected, and as an archive keeps them: times in microseconds
 /// since 1970.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Row {
     pub seq: i64,

@@ -45,6 +45,9 @@ impl Ledger {
         let archived = archived(&mut connection, place.partition).await?;
         let (known, archived_until) =
             archived.map_or((0, Timestamp::Y2000), |slice| (slice.last, slice.recorded_at));
+        if at < archived_until {
+            return Err(PastError::Archived { until: archived_until });
+        }
         let moments = (at, archived_until);
         let there = there(&mut connection, place, recorded_until, moments, rows_max).await?;
         nothing_archived_behind(&mut connection, place.partition, known).await?;
@@ -103,8 +106,8 @@ impl Ledger {
 }
 
 /// Mostly what is there now less what happened since. Where a later count stands, the facts until then are
-/// added up as the machine does it; where they begin in the archive, to what the ledger said at that moment
-/// is added what became known of it since.
+/// added up as the machine does it; where they begin in the archive, to what the ledger said when it ends.
+/// What took effect before that and came later is left out.
 async fn there(
     connection: &mut PgConnection,
     place: Place,
@@ -139,25 +142,22 @@ async fn there(
                    and (p.count_at is null or p.count_at <= $4)
                union all
                select p.item, case
-                   when counted.seq is null and carried.seq is not null
-                       then carried.sellable + recorded.change
-                   else coalesce(counted.quantity, 0) + added.change end
+                   when counted.seq is null then coalesce(carried.sellable, 0) + added.change
+                   else counted.quantity + added.change end
                from position p
                left join carried_position as carried
                    on carried.partition = $1 and carried.location = $2 and carried.item = p.item
                left join lateral (
                    select effective_at, seq, quantity from fact
-                   where item = p.item and kind = 11 and effective_at > $6
+                   where item = p.item and kind = 11
+                       and (effective_at > $6 or carried.seq is null)
                    order by effective_at desc, seq desc limit 1
                ) as counted on true
                cross join lateral (
-                   select coalesce(sum(change), 0)::bigint as change from moved
-                   where item = p.item and (seq <= $3 or effective_at <= $4)
-               ) as recorded
-               cross join lateral (
                    select coalesce(sum(change), 0)::bigint as change from fact
-                   where item = p.item and (counted.seq is null
-                       or (effective_at, seq) > (counted.effective_at, counted.seq))
+                   where item = p.item and (effective_at > $6 or carried.seq is null)
+                       and (counted.seq is null
+                           or (effective_at, seq) > (counted.effective_at, counted.seq))
                ) as added
                where p.partition = $1 and p.location = $2 and p.count_at > $4
            ) as there

@@ -190,7 +190,8 @@ impl Ledger {
         named(&mut *self.reader().await?, webhook_id).await
     }
 
-    /// Webhooks with an id above `after`, by id; those whose id begins with a prefix, or all.
+    /// Webhooks with an id above `after`, by id; those whose id is a prefix and a name without a slash, or
+    /// all.
     ///
     /// # Errors
     /// The database is away.
@@ -201,7 +202,8 @@ impl Ledger {
         rows_max: i64,
     ) -> Result<Vec<Webhook>, Fault> {
         let rows = select_webhooks!(
-            "where webhook_id > $1 and ($3::text is null or starts_with(webhook_id, $3))
+            "where webhook_id > $1 and ($3::text is null or starts_with(webhook_id, $3)
+                 and strpos(substr(webhook_id, length($3) + 1), '/') = 0)
              order by webhook_id limit $2",
             after,
             rows_max,

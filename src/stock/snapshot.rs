@@ -110,21 +110,27 @@ impl Snapshot {
         fields.into_iter().find(|(_, fits)| !fits).map(|(field, _)| field)
     }
 
+    /// Takes a row, so that only what is well formed is kept until the last one has come.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub fn take(&mut self, sku: String, quantity: i64) -> Result<(), Flaw> {
+        if !is_sku(&sku) {
+            return Err(Flaw::SkuMalformed);
+        }
+        if !(0..=QUANTITY_MAX).contains(&quantity) {
+            return Err(Flaw::QuantityOutOfRange { sku, quantity });
+        }
+        self.rows.push((sku, quantity));
+        Ok(())
+    }
+
     /// Puts its rows in order.
     ///
     /// # Errors
-    /// One of them is malformed, or of an item that another one is of.
+    /// One of them is of an item that another one is of.
     pub fn put_in_order(&mut self) -> Result<(), Flaw> {
         self.rows.sort_unstable();
-        for (sku, quantity) in &self.rows {
-            if !is_sku(sku) {
-                return Err(Flaw::SkuMalformed);
-            }
-            if !(0..=QUANTITY_MAX).contains(quantity) {
-                let (sku, quantity) = (sku.clone(), *quantity);
-                return Err(Flaw::QuantityOutOfRange { sku, quantity });
-            }
-        }
         let same = |pair: &&[(String, i64)]| matches!(pair, [(one, _), (other, _)] if one == other);
         match self.rows.windows(2).find(same) {
             Some([(sku, _), ..]) => Err(Flaw::Repeated { sku: sku.clone() }),

@@ -107,8 +107,8 @@ impl Writer {
     ///
     /// # Errors
     /// There is no such item, or the database is away.
-    pub async fn end_recall(&self, sku: &str) -> Result<Item, Denied> {
-        let item = self.stores.ledger.recall(sku, false, "", "").await?;
+    pub async fn end_recall(&self, sku: &str, actor: &str) -> Result<Item, Denied> {
+        let item = self.stores.ledger.recall(sku, false, actor, "").await?;
         item.ok_or(Denied::Unknown)
     }
 

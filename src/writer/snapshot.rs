@@ -1,7 +1,7 @@
 //! Snapshots: compared with the ledger, known again by their key, and turned into counts.
 
 use crate::{
-    ledger::snapshot::KnownSnapshot,
+    ledger::{archive::PastError, snapshot::KnownSnapshot},
     stock::{
         draft::Draft,
         hash::Digest,
@@ -42,7 +42,14 @@ impl Writer {
         let key = Digest::of_snapshot(&snapshot.source, &snapshot.key);
         let fingerprint = snapshot.fingerprint();
         let first = self.first_told(place, key, fingerprint).await?;
-        let there = ledger.stock_as_of(place, snapshot.cutoff, ROWS_MAX as i64 + 1).await?;
+        let there = match ledger.stock_as_of(place, snapshot.cutoff, ROWS_MAX as i64 + 1).await {
+            // What was not recorded of it before it was archived is not recorded any more.
+            Err(PastError::Archived { .. }) if first.is_some() && !manner.dry_run => {
+                let counts = Vec::new();
+                return Ok(Compared { comparison: first.unwrap_or_default(), counts });
+            }
+            there => there?,
+        };
         if there.len() > ROWS_MAX {
             return Err(Refusal::SnapshotTooLarge.into());
         }

@@ -4,6 +4,7 @@ mod abuse;
 mod clients;
 mod facts;
 mod keys;
+mod named;
 mod own;
 mod reach;
 mod rules;

@@ -104,7 +104,7 @@ impl Keys {
     ) -> Result<Arc<Caller>, Refused> {
         let unknown = Refused::Invalid(Flaw::UnknownKey);
         if !self.may_look_up() {
-            return Err(unknown);
+            return Err(Refused::SourceAway);
         }
         let looked_up = self.0.ledger.api_key(text.prefix());
         match tokio::time::timeout(LOOK_UP_TIMEOUT, looked_up).await {

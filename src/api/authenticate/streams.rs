@@ -23,9 +23,9 @@ use crate::{ambient, telemetry};
 
 /// So long a stream may go on after its credential was taken back or has expired.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Methods whose answers go on.
-const SERVER_STREAMS: [&str; 4] =
-    ["ExportPositions", "SyncMovements", "WatchAvailability", "WatchReservations"];
+/// Methods of which one side or both go on sending.
+const STREAMS: [&str; 5] =
+    ["ApplySnapshot", "ExportPositions", "SyncMovements", "WatchAvailability", "WatchReservations"];
 
 /// What a stream answers, for as long as its credential is good.
 struct Supervised {
@@ -34,20 +34,28 @@ struct Supervised {
     refused: Option<Pin<Box<dyn Future<Output = Refused> + Send>>>,
 }
 
-/// Whether the answers of a method go on.
+/// Whether a call of a method goes on.
 pub(super) fn goes_on(path: &str) -> bool {
-    path.rsplit('/').next().is_some_and(|name| SERVER_STREAMS.contains(&name))
+    path.rsplit('/').next().is_some_and(|name| STREAMS.contains(&name))
 }
 
-/// The same answer until what was shown for it is refused.
-pub(super) fn supervised(
-    answer: Response<Body>,
+/// What a call answers, and goes on to answer, until what was shown for it is refused.
+///
+/// # Errors
+/// It was refused before the answer began.
+pub(super) async fn supervised<E>(
+    answer: impl Future<Output = Result<Response<Body>, E>>,
     credentials: Credentials,
     shown: Credential,
-) -> Response<Body> {
-    let refused: Pin<Box<dyn Future<Output = Refused> + Send>> =
+) -> Result<Result<Response<Body>, E>, Refused> {
+    let mut refused: Pin<Box<dyn Future<Output = Refused> + Send>> =
         Box::pin(refusal(credentials, shown));
-    answer.map(|inner| Body::new(Supervised { inner, refused: Some(refused) }))
+    tokio::select! {
+        refused = &mut refused => Err(refused),
+        answer = answer => Ok(answer.map(|answer| {
+            answer.map(|inner| Body::new(Supervised { inner, refused: Some(refused) }))
+        })),
+    }
 }
 
 async fn refusal(credentials: Credentials, shown: Credential) -> Refused {
@@ -108,7 +116,8 @@ mod tests {
         let set = prost_types::FileDescriptorSet::decode(proto::DESCRIPTORS).unwrap();
         let methods = set.file.iter().flat_map(|file| &file.service).flat_map(|it| &it.method);
         for method in methods {
-            assert_eq!(method.server_streaming(), goes_on(method.name()), "{}", method.name());
+            let streams = method.server_streaming() || method.client_streaming();
+            assert_eq!(streams, goes_on(method.name()), "{}", method.name());
         }
     }
 }

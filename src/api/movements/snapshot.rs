@@ -1,6 +1,6 @@
 //! ApplySnapshot: a full count of a location, taken off a stream and applied as a whole.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, time::Instant};
 use tonic::{Status, Streaming};
@@ -10,7 +10,8 @@ use crate::{
     ambient,
     api::{
         Api,
-        error::{invalid, invalid_with, overloaded, refused},
+        arriving::too_slow,
+        error::{deadline_exceeded, invalid, invalid_with, overloaded, refused},
         guard::Who,
         layer::explained,
         movements::permit::{check_place, check_source},
@@ -35,6 +36,11 @@ use crate::{
 const PART_MAX: usize = 1_000;
 /// Snapshots that are taken at once: each keeps all of its rows in memory.
 const SNAPSHOTS_MAX: usize = 4;
+
+/// Each message must have come so long after the one before it.
+const MESSAGE_MAX: Duration = Duration::from_secs(20);
+/// And all of them so long after the header, whatever time the caller states.
+const ARRIVAL_MAX: Duration = Duration::from_secs(600);
 
 /// What snapshots are taken with. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -63,8 +69,10 @@ impl Api {
         mut stream: Streaming<ApplySnapshotRequest>,
         deadline: Instant,
     ) -> Result<ApplySnapshotResponse, Status> {
+        let header = header(&mut stream, caller, self.snapshots.limits).await?;
         let _room = self.snapshots.room.try_acquire().map_err(|_| overloaded())?;
-        let (snapshot, manner) = received(&mut stream, caller, self.snapshots.limits).await?;
+        let received = tokio::time::timeout(ARRIVAL_MAX, received(&mut stream, header)).await;
+        let (snapshot, manner) = received.map_err(|_| deadline_exceeded())??;
         let Compared { comparison, mut counts } = self.writer.compare(&snapshot, manner).await?;
         let mut response = told(comparison);
         while !counts.is_empty() {
@@ -96,19 +104,26 @@ impl Api {
     }
 }
 
-/// All of a snapshot, if it came to its end and is well formed.
-async fn received(
+/// The header, of somebody who may send this snapshot.
+async fn header(
     stream: &mut Streaming<ApplySnapshotRequest>,
     caller: &Caller,
     limits: DropLimits,
-) -> Result<(Snapshot, Manner), Status> {
-    let first = next(stream).await?;
-    let Some(Part::Header(header)) = first else {
+) -> Result<Header, Status> {
+    let Some(Part::Header(header)) = next(stream).await? else {
         return Err(invalid("SNAPSHOT_MALFORMED", "header", "must come first"));
     };
-    let Header { mut snapshot, row_count, manner } = header_in(header, limits)?;
-    check_source(caller, &snapshot.source)?;
-    check_place(caller, &snapshot.location_id).map_err(|refusal| refused(&refusal))?;
+    let header = header_in(header, limits)?;
+    check_source(caller, &header.snapshot.source)?;
+    check_place(caller, &header.snapshot.location_id).map_err(|refusal| refused(&refusal))?;
+    Ok(header)
+}
+
+/// All of a snapshot, if it came to its end and is well formed.
+async fn received(
+    stream: &mut Streaming<ApplySnapshotRequest>,
+    Header { mut snapshot, row_count, manner }: Header,
+) -> Result<(Snapshot, Manner), Status> {
     loop {
         match next(stream).await? {
             Some(Part::Rows(SnapshotRows { rows })) => {
@@ -117,7 +132,9 @@ async fn received(
                     let rule = "must be at most 1,000 a message and 200,000 in all";
                     return Err(invalid("TOO_MANY_ROWS", "rows", rule));
                 }
-                snapshot.rows.extend(rows.into_iter().map(|row| (row.sku, row.quantity)));
+                let mut rows = rows.into_iter();
+                let taken = rows.try_for_each(|row| snapshot.take(row.sku, row.quantity));
+                taken.map_err(|flaw| flawed(&flaw))?;
             }
             Some(Part::End(SnapshotEnd { complete: true })) => break,
             Some(Part::Header(_)) => {
@@ -144,7 +161,8 @@ async fn received(
 
 /// The next part; `None` at the end. A message without any is one that this server does not know.
 async fn next(stream: &mut Streaming<ApplySnapshotRequest>) -> Result<Option<Part>, Status> {
-    match stream.message().await {
+    let message = tokio::time::timeout(MESSAGE_MAX, stream.message()).await;
+    match message.map_err(|_| too_slow(MESSAGE_MAX))? {
         Ok(None) => Ok(None),
         Ok(Some(ApplySnapshotRequest { part: Some(part) })) => Ok(Some(part)),
         Ok(Some(_)) => Err(invalid("SNAPSHOT_MALFORMED", "part", "must be set")),

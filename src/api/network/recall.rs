@@ -61,11 +61,14 @@ impl Api {
 
     pub(super) async fn unblock(
         &self,
+        caller: &Caller,
         sent: UnblockItemRequest,
     ) -> Result<UnblockItemResponse, Status> {
         let UnblockItemRequest { sku } = sent;
         check(&sku)?;
-        let item = self.writer.end_recall(&sku).await.map_err(|denied| told(denied, &sku))?;
+        let actor = caller.acting(String::new());
+        let ended = self.writer.end_recall(&sku, &actor).await;
+        let item = ended.map_err(|denied| told(denied, &sku))?;
         Ok(UnblockItemResponse { item: Some(item.into()) })
     }
 }

@@ -19,8 +19,8 @@ use tonic::{Status, body::Body, codegen::Bytes};
 const LOOKS: usize = 6;
 /// What is handed out at once.
 const PART_BYTES_MAX: usize = super::FRAME_BYTES_MAX as usize;
-/// What a client of HTTP/2 says first has this length; a shorter request over HTTP/1 there is not.
-const PREFACE_BYTES: usize = 18;
+/// What a client of HTTP/2 says first has this length; no request over HTTP/1.1 is shorter.
+const PREFACE_BYTES: usize = 24;
 
 /// Of one connection: what was read from it, and the answers that were handed out and not yet taken, by
 /// the look before.

@@ -16,12 +16,17 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     ledger::{
-        archive::{Batches, Slice},
-        audit::{Difference, anchor::HashText, walk::Walk},
+        Ledger,
+        archive::{Batches, Entries, Slice},
+        audit::{anchor::HashText, walk::Walk},
         chain::Link,
+        fault::Fault,
         rows::{Row, Stored},
     },
-    stock::{hash::Hash, ids::Seq, time::Timestamp},
+    stock::{
+        hash::Hash,
+        ids::{Partition, Seq},
+    },
 };
 
 /// Compression: the level at which zstd is as fast as what feeds it.
@@ -40,6 +45,9 @@ pub enum FileError {
         /// Why.
         source: io::Error,
     },
+    /// What is to be written cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] Fault),
     /// It is not the file that the ledger knows.
     #[error("{}: {what}", path.display())]
     Differs {
@@ -81,120 +89,148 @@ struct BatchLine {
     digests: Option<String>,
 }
 
-/// Writes batches into a folder, durably, and says what was written. A file of the same name that a run
-/// left which did not come to its end is replaced.
+/// The name of a file.
+pub(super) fn name(Partition(partition): Partition, first: Seq, last: Seq) -> String {
+    format!("stockroom-{partition:05}-{first:012}-{last:012}.jsonl.zst")
+}
+
+/// Writes batches with their entries into a folder, durably, reads them back, and says what was written:
+/// only what can be read again, and is what the chain says, may leave the ledger.
 ///
 /// # Errors
-/// The folder cannot be written to.
-pub fn write(folder: &Path, batches: &Batches) -> Result<Option<Slice>, FileError> {
-    let (Some(first), Some(last)) = (batches.links.first(), batches.links.last()) else {
-        return Ok(None);
-    };
-    let recorded_at = batches.rows.last().map_or(Timestamp::MIN, |row| row.recorded_at.0);
-    let mut slice = Slice {
-        partition: batches.partition,
-        first: first.first,
-        last: last.last,
-        epoch: last.epoch,
-        recorded_at,
-        previous: batches.from.hash,
-        hash: last.hash,
-        file_name: format!(
-            "stockroom-{:05}-{:012}-{:012}.jsonl.zst",
-            batches.partition.0, first.first, last.last
-        ),
-        file_sha256: Hash::default(),
-    };
+/// The folder cannot be written to, or has another file of that name; what was read is not what the chain
+/// says; the database is away.
+pub async fn write(
+    folder: &Path,
+    ledger: &Ledger,
+    Batches { mut slice, links }: Batches,
+) -> Result<Slice, FileError> {
     let path = folder.join(&slice.file_name);
     let within = |source| FileError::Io { path: path.clone(), source };
     let unfinished = folder.join(format!("{}.tmp", slice.file_name));
-    write_lines(&unfinished, &slice, batches).map_err(within)?;
-    fs::rename(&unfinished, &path).map_err(within)?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(within)?;
-    slice.file_sha256 = sha256_of(&path).map_err(within)?;
-    Ok(Some(slice))
-}
-
-fn write_lines(path: &Path, slice: &Slice, batches: &Batches) -> io::Result<()> {
-    let mut encoder = zstd::Encoder::new(File::create(path)?, LEVEL)?;
-    let mut line = |line: &Line| {
-        serde_json::to_writer(&mut encoder, line)?;
-        encoder.write_all(b"\n")
-    };
-    line(&Line::Slice(SliceLine::of(slice)))?;
-    let mut rows = batches.rows.iter().peekable();
-    for link in &batches.links {
-        line(&Line::Batch(BatchLine::of(link)))?;
-        while let Some(row) = rows.next_if(|row| row.seq <= link.last) {
-            line(&Line::Entry(Box::new(row.clone())))?;
+    let mut lines = Lines::create(&unfinished).map_err(within)?;
+    lines.push(&Line::Slice(SliceLine::of(&slice))).map_err(within)?;
+    let mut entries = Entries::of(ledger, &slice);
+    for link in &links {
+        lines.push(&Line::Batch(BatchLine::of(link))).map_err(within)?;
+        while let Some(row) = entries.next(link.last).await? {
+            slice.recorded_at = row.recorded_at.0;
+            lines.push(&Line::Entry(Box::new(row))).map_err(within)?;
         }
     }
-    encoder.finish()?.sync_all()
+    lines.finish().map_err(within)?;
+    slice.file_sha256 = sha256_of(&unfinished).map_err(within)?;
+    let mut walk = Walk::new(slice.partition, slice.from(), &[]);
+    let mut reading = Reading::of(unfinished.clone(), &slice)?;
+    while reading.next(&mut walk)?.is_some() {}
+    // One of a run that did not come to its end is the same. Another one may be all that somebody has.
+    if path.try_exists().map_err(within)? && sha256_of(&path).map_err(within)? != slice.file_sha256
+    {
+        let what = "there is another file of this name, of another ledger or from before a restore";
+        return Err(FileError::Differs { path, what: what.to_owned() });
+    }
+    fs::rename(&unfinished, &path).map_err(within)?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(within)?;
+    Ok(slice)
 }
 
-/// Reads a file back that was written: only what can be read again, and is what the chain says, may leave
-/// the ledger.
-///
-/// # Errors
-/// It cannot, or is not.
-pub fn read_back(folder: &Path, slice: &Slice) -> Result<(), FileError> {
-    let mut walk = Walk::new(slice.partition, slice.from(), &[]);
-    check(folder, slice, &mut walk, |_| Ok(()))
+/// A file that is being written.
+struct Lines(zstd::Encoder<'static, File>);
+
+impl Lines {
+    fn create(path: &Path) -> io::Result<Lines> {
+        Ok(Lines(zstd::Encoder::new(File::create(path)?, LEVEL)?))
+    }
+
+    fn push(&mut self, line: &Line) -> io::Result<()> {
+        serde_json::to_writer(&mut self.0, line)?;
+        self.0.write_all(b"\n")
+    }
+
+    fn finish(self) -> io::Result<()> {
+        self.0.finish()?.sync_all()
+    }
 }
 
 /// Walks along a file: it must be the one that the ledger knows, and its entries those of the chain.
-/// `taken` is told every entry, in order.
-///
-/// # Errors
-/// It is another file, or cannot be read.
-pub(in crate::ledger) fn check(
+pub(in crate::ledger) fn walk_along(
     folder: &Path,
     slice: &Slice,
     walk: &mut Walk,
-    mut taken: impl FnMut(&Stored) -> Result<(), String>,
 ) -> Result<(), FileError> {
-    let path = folder.join(&slice.file_name);
-    let differs = |what: String| FileError::Differs { path: path.clone(), what };
-    let within = |source| FileError::Io { path: path.clone(), source };
-    if sha256_of(&path).map_err(within)? != slice.file_sha256 {
-        return Err(differs("it is not the file that was written: its SHA-256 differs".to_owned()));
-    }
-    let altered = |difference: Difference| differs(difference.to_string());
-    let decoder = zstd::Decoder::new(File::open(&path).map_err(within)?).map_err(within)?;
-    let mut reader = BufReader::new(decoder);
-    let mut text = Vec::new();
-    let mut named = false;
-    while next_line(&mut reader, &mut text).map_err(within)? {
-        let line = serde_json::from_slice(&text);
-        let line =
-            line.map_err(|error| differs(format!("a line is not of an archive: {error}")))?;
-        match line {
-            Line::Slice(line) => named = line == SliceLine::of(slice),
-            Line::Batch(line) => walk.follow(vec![line.link().map_err(differs)?]),
-            Line::Entry(row) => {
-                let seq = row.seq;
-                match row.stored(slice.partition) {
-                    Ok(stored) => {
-                        walk.take(seq, Ok((&stored.entry, stored.checksum))).map_err(altered)?;
-                        taken(&stored).map_err(differs)?;
-                    }
-                    Err(fault) => {
-                        walk.take(seq, Err(fault.source.to_string())).map_err(altered)?;
-                    }
-                }
-            }
-        }
-    }
-    if !named || walk.chain() != slice.chain() {
-        return Err(differs("it is of another slice".to_owned()));
-    }
+    let mut reading = Reading::open(folder, slice)?;
+    while reading.next(walk)?.is_some() {}
     Ok(())
 }
 
-fn next_line(reader: &mut impl io::BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
-    line.clear();
-    reader.take(LINE_BYTES_MAX).read_until(b'\n', line)?;
-    Ok(!line.is_empty())
+/// A file that is being read, and audited along the way.
+pub(in crate::ledger) struct Reading<'s> {
+    slice: &'s Slice,
+    path: PathBuf,
+    reader: BufReader<zstd::Decoder<'static, BufReader<File>>>,
+    line: Vec<u8>,
+    /// Whether it has said that it is of this slice.
+    named: bool,
+}
+
+impl Reading<'_> {
+    /// Opens the file of a slice, which must be the one that was written.
+    pub(in crate::ledger) fn open<'s>(
+        folder: &Path,
+        slice: &'s Slice,
+    ) -> Result<Reading<'s>, FileError> {
+        Reading::of(folder.join(&slice.file_name), slice)
+    }
+
+    fn of(path: PathBuf, slice: &Slice) -> Result<Reading<'_>, FileError> {
+        let within = |source| FileError::Io { path: path.clone(), source };
+        if sha256_of(&path).map_err(within)? != slice.file_sha256 {
+            let what = "it is not the file that was written: its SHA-256 differs".to_owned();
+            return Err(FileError::Differs { path, what });
+        }
+        let decoder = File::open(&path).and_then(zstd::Decoder::new).map_err(within)?;
+        let reader = BufReader::new(decoder);
+        Ok(Reading { slice, path, reader, line: Vec::new(), named: false })
+    }
+
+    /// The next entry, which the chain has just so. `None`: that was the last one.
+    pub(in crate::ledger) fn next(&mut self, walk: &mut Walk) -> Result<Option<Stored>, FileError> {
+        while let Some(line) = self.next_line()? {
+            match line {
+                Line::Slice(line) => self.named = line == SliceLine::of(self.slice),
+                Line::Batch(line) => {
+                    walk.follow(vec![line.link().map_err(|what| self.differs(what))?]);
+                }
+                Line::Entry(row) => {
+                    let (seq, stored) = (row.seq, row.stored(self.slice.partition));
+                    let read = stored.as_ref().map(|stored| (&stored.entry, stored.checksum));
+                    let read = read.map_err(|fault| fault.source.to_string());
+                    walk.take(seq, read).map_err(|what| self.differs(what.to_string()))?;
+                    return Ok(Some(stored?));
+                }
+            }
+        }
+        match self.named && (walk.chain(), walk.seq()) == (self.slice.chain(), self.slice.last) {
+            true => Ok(None),
+            false => Err(self.differs("it is of another slice".to_owned())),
+        }
+    }
+
+    fn next_line(&mut self) -> Result<Option<Line>, FileError> {
+        self.line.clear();
+        let mut bounded = (&mut self.reader).take(LINE_BYTES_MAX);
+        let read = bounded.read_until(b'\n', &mut self.line);
+        read.map_err(|source| FileError::Io { path: self.path.clone(), source })?;
+        if self.line.is_empty() {
+            return Ok(None);
+        }
+        let line = serde_json::from_slice(&self.line);
+        line.map(Some).map_err(|error| self.differs(format!("a line makes no sense: {error}")))
+    }
+
+    fn differs(&self, what: String) -> FileError {
+        FileError::Differs { path: self.path.clone(), what }
+    }
 }
 
 fn sha256_of(path: &Path) -> io::Result<Hash> {

@@ -20,6 +20,9 @@ impl Ledger {
     /// The database is away, the role may not delete entries, or somebody else has archived.
     pub async fn put_away(&self, slice: &Slice) -> Result<(), Fault> {
         let mut connection = self.reader().await?;
+        // What is corrected is mostly found before anybody has to wait.
+        let head = seq_of(&mut connection, slice).await?;
+        let mut corrected = corrected(&mut connection, slice, slice.first).await?;
         let begin = Fault::doing("begin to archive");
         let mut transaction = connection.begin().await.map_err(begin)?;
         let partition = slice.partition.0;
@@ -28,16 +31,56 @@ impl Ledger {
             .await
             .map_err(Fault::doing("lock a partition to archive"))?;
         let before = archived(&mut transaction, slice.partition).await?;
-        if before.map_or(0, |before| before.last) != slice.first - 1 {
+        let follows = before.map_or(0, |before| before.last) == slice.first - 1;
+        if !follows || hash_at(&mut transaction, slice).await?.as_deref() != Some(&slice.hash) {
             return Err(Fault::defect("archive", Defect::ArchivedMeanwhile));
         }
+        corrected.extend(self::corrected(&mut transaction, slice, head).await?);
         carry_positions(&mut transaction, slice).await?;
-        carry_announcements(&mut transaction, slice).await?;
+        carry_announcements(&mut transaction, slice, &corrected).await?;
         keep_outcomes(&mut transaction, slice).await?;
         remove(&mut transaction, slice).await?;
         note(&mut transaction, slice).await?;
         transaction.commit().await.map_err(Fault::doing("end to archive"))
     }
+}
+
+async fn seq_of(connection: &mut PgConnection, slice: &Slice) -> Result<Seq, Fault> {
+    sqlx::query_scalar!("select seq from ledger_head where partition = $1", slice.partition.0)
+        .fetch_one(connection)
+        .await
+        .map_err(Fault::doing("read a head to archive"))
+}
+
+/// The hash of the last batch: another one after a fail-over that lost what was written to the file.
+async fn hash_at(connection: &mut PgConnection, slice: &Slice) -> Result<Option<Vec<u8>>, Fault> {
+    sqlx::query_scalar!(
+        "select hash from ledger_batch where partition = $1 and last_seq = $2",
+        slice.partition.0,
+        slice.last,
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(Fault::doing("compare what is to be archived"))
+}
+
+/// Entries of the slice that an entry behind `after` corrects.
+async fn corrected(
+    connection: &mut PgConnection,
+    slice: &Slice,
+    after: Seq,
+) -> Result<Vec<Seq>, Fault> {
+    sqlx::query_scalar!(
+        r#"select refers_to_seq as "seq!" from ledger_entry
+           where partition = $1 and seq > $2 and kind = 12 and refers_to_seq between $3 and $4"#,
+        slice.partition.0,
+        after,
+        slice.first,
+        slice.last,
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(Fault::doing("look for corrections of what is to be archived"))
 }
 
 /// Adds the entries to what their positions carry.
@@ -74,7 +117,11 @@ async fn carry_positions(connection: &mut PgConnection, slice: &Slice) -> Result
 
 /// Adds the entries to how their lines stand. A line that is settled, and of which nothing follows, is
 /// forgotten.
-async fn carry_announcements(connection: &mut PgConnection, slice: &Slice) -> Result<(), Fault> {
+async fn carry_announcements(
+    connection: &mut PgConnection,
+    slice: &Slice,
+    corrected: &[Seq],
+) -> Result<(), Fault> {
     sqlx::query!(
         "insert into carried_announcement (
              partition, document, location, item, document_line, announced, expected, receipts)
@@ -86,11 +133,7 @@ async fn carry_announcements(connection: &mut PgConnection, slice: &Slice) -> Re
                  coalesce(e.document_line, 0) as line, e.kind,
                  e.quantity * ((e.legs & 2 <> 0 and e.to_state = 5)::int
                      - (e.legs & 1 <> 0 and e.from_state = 5)::int) as change,
-                 not exists (
-                     select from ledger_entry c
-                     where c.partition = $1 and c.location = e.location and c.item = e.item
-                         and c.kind = 12 and c.refers_to_seq = e.seq and c.seq > e.seq
-                 ) as stands
+                 e.seq <> all($4) as stands
              from ledger_entry e
              where e.partition = $1 and e.seq between $2 and $3 and e.document is not null
          ) as entry
@@ -103,6 +146,7 @@ async fn carry_announcements(connection: &mut PgConnection, slice: &Slice) -> Re
         slice.partition.0,
         slice.first,
         slice.last,
+        corrected,
     )
     .execute(&mut *connection)
     .await

@@ -10,7 +10,7 @@ use crate::{
         sql_time::At,
     },
     stock::{
-        entry::Entry,
+        entry::{Entry, Flags},
         ids::{Partition, Seq},
         time::Timestamp,
     },
@@ -88,7 +88,8 @@ impl Ledger {
         let open: FxHashMap<Seq, i64> = rows.iter().map(|row| (row.seq, row.open)).collect();
         let seqs: Vec<_> = rows.iter().map(|row| row.seq).collect();
         let stored = rows::entries(&mut connection, partition, &seqs).await?;
-        let shipments = stored.into_iter().map(|stored| {
+        let listed = stored.into_iter().filter(|stored| !stored.entry.flags.has(Flags::ARCHIVED));
+        let shipments = listed.map(|stored| {
             let units = open.get(&stored.entry.seq).copied().unwrap_or(0);
             (stored.entry, stored.checksum, units)
         });

@@ -1,4 +1,5 @@
-//! What is archived: entries are folded from the files, and what they left behind as rows is compared.
+//! What is archived: entries are folded from the files, and the balances and outcomes that they left behind
+//! are compared.
 
 use std::{collections::HashMap, path::Path};
 
@@ -7,7 +8,10 @@ use sqlx::PgConnection;
 use crate::{
     ledger::{
         Ledger,
-        archive::{Slice, file, slices},
+        archive::{
+            file::{FileError, Reading},
+            slices,
+        },
         audit::walk::Walk,
         chain::Chain,
         fault::{Defect, Fault, chain},
@@ -44,17 +48,17 @@ pub(super) async fn take(
     let folder = folder.ok_or_else(needed)?;
     let mut walk = Walk::new(fold.partition, Chain::default(), &[]);
     for slice in &slices {
+        let differs = |error: FileError| Stop::Differs(chain(&error));
+        let mut reading = Reading::open(folder, slice).map_err(differs)?;
         let mut taken = Taken::default();
-        let checked = file::check(folder, slice, &mut walk, |stored| {
-            taken.note(stored);
-            fold.take(stored, sources).map_err(|stop| match stop {
-                Stop::Differs(difference) => difference,
-                Stop::Fault(fault) => fault.chain(),
-            })
-        });
-        checked.map_err(|error| Stop::Differs(chain(&error)))?;
-        outcomes_fit(connection, slice, taken.outcomes).await?;
-        corrections_fit(connection, fold.partition, &taken.corrections).await?;
+        while let Some(stored) = reading.next(&mut walk).map_err(differs)? {
+            fold.take(&stored, sources)?;
+            taken.note(&stored);
+            if taken.outcomes.len() >= PAGE_ROWS as usize {
+                std::mem::take(&mut taken).fits(connection, fold.partition).await?;
+            }
+        }
+        taken.fits(connection, fold.partition).await?;
     }
     carried_fit(connection, fold).await?;
     match read::entry_until(connection, fold.partition, last).await? {
@@ -66,7 +70,7 @@ pub(super) async fn take(
     }
 }
 
-/// What is compared when a whole slice was taken.
+/// What is compared page by page.
 #[derive(Default)]
 struct Taken {
     outcomes: Vec<Entry<'static>>,
@@ -81,6 +85,11 @@ impl Taken {
         if let (Kind::Correct, Some(corrected)) = (entry.kind, entry.refers_to) {
             self.corrections.push((entry.clone(), corrected));
         }
+    }
+
+    async fn fits(self, connection: &mut PgConnection, partition: Partition) -> Result<(), Stop> {
+        outcomes_fit(connection, partition, self.outcomes).await?;
+        corrections_fit(connection, partition, &self.corrections).await
     }
 }
 
@@ -109,16 +118,16 @@ fn outcome_of(entry: &Entry<'static>) -> Entry<'static> {
 
 async fn outcomes_fit(
     connection: &mut PgConnection,
-    slice: &Slice,
+    partition: Partition,
     outcomes: Vec<Entry<'static>>,
 ) -> Result<(), Stop> {
     let seqs: Vec<_> = outcomes.iter().map(|entry| entry.seq).collect();
-    let kept = rows::entries(connection, slice.partition, &seqs).await?;
+    let kept = rows::entries(connection, partition, &seqs).await?;
     let kept: HashMap<_, _> = kept.into_iter().map(|kept| (kept.entry.seq, kept.entry)).collect();
     match outcomes.into_iter().find(|outcome| kept.get(&outcome.seq) != Some(outcome)) {
         None => Ok(()),
         Some(outcome) => {
-            let (Partition(partition), seq) = (slice.partition, outcome.seq);
+            let (Partition(partition), seq) = (partition, outcome.seq);
             let name = format!("archived_entry partition={partition} seq={seq}");
             Err(Stop::Differs(format!("{name}: it is not what the archive says")))
         }

@@ -14,7 +14,9 @@ use stockroom::{
 };
 use tempfile::TempDir;
 
-use super::{assert_holds, command::stockroom, connect, filled, go_on, ledger, numbers, run};
+use super::{
+    as_before, assert_holds, busy, command::stockroom, connect, filled, go_on, ledger, numbers, run,
+};
 use crate::harness::mixture::{Mixture, draft};
 
 fn now() -> jiff::Timestamp {
@@ -177,4 +179,22 @@ async fn what_somebody_must_still_be_told_of_stays() {
     run(connection, "delete from undelivered_event").await;
     assert_eq!(archive(&url, &folder)["entries"], 1);
     holds(&mixture, &folder).await;
+}
+
+#[tokio::test]
+async fn entries_from_before_the_chain_began_are_one_batch_however_many_they_are() {
+    let (url, mixture) = ledger().await;
+    for report in 0..52 {
+        let line =
+            |line| draft(Kind::Receipt, &format!("{report}-{line}"), &mixture.shops[0], "tea", 1);
+        let verdicts = mixture.report((0..100).map(line).collect()).await;
+        assert_eq!(verdicts.len(), 100);
+    }
+    let (partition, last) = busy(&url).await;
+    assert_eq!(last, 5_200);
+    as_before(&url, partition, 0).await;
+    go_on(&mixture, "more").await;
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(archive(&url, &folder)["entries"], 5_204);
+    assert_eq!(holds(&mixture, &folder).await.0, 5_204);
 }

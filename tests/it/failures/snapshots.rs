@@ -1,9 +1,10 @@
 //! F19 and F20: counts of a whole location, and feeds that break.
 
 use stockroom::api::proto::{
-    ApplySnapshotRequest, Movement, MovementKind, SnapshotHeader, SnapshotRow, SnapshotVariance,
-    apply_snapshot_request::Part,
+    ApplySnapshotRequest, Movement, MovementKind, SnapshotHeader, SnapshotRow, SnapshotRows,
+    SnapshotVariance, apply_snapshot_request::Part,
 };
+use tokio_stream::StreamExt as _;
 use tonic::Code;
 
 use crate::harness::{
@@ -206,4 +207,20 @@ async fn a_row_of_which_no_stock_is_kept_costs_no_other_one() {
     assert_eq!((response.recorded, response.rejected), (1, 1));
     assert_eq!(server.sellable("shop", "i000").await, 4);
     assert_eq!(server.rejected().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_row_that_is_malformed_ends_a_snapshot_before_more_is_kept_of_it() {
+    let server = Server::start().await;
+    server.put_locations(&["berlin"]).await;
+    let long = [("x".repeat(3_000_000), 1)];
+    let begun = [
+        part(Part::Header(header("s", "berlin", "2026-01-01T00:00:00Z", 2))),
+        part(Part::Rows(SnapshotRows { rows: rows(&long) })),
+    ];
+    // The client has not come to the end yet.
+    let sent = tokio_stream::iter(begun).chain(tokio_stream::pending());
+    let refused = server.movements().apply_snapshot(sent).await.unwrap_err();
+    explained(&refused, Code::InvalidArgument, "SKU_INVALID");
+    server.stop().await;
 }

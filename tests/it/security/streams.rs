@@ -3,18 +3,18 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt as _, stream};
 use stockroom::{
     ambient,
     api::proto::{
-        Location, PutLocationRequest, SyncMovementsResponse, WatchAvailabilityResponse,
-        availability_service_client::AvailabilityServiceClient,
+        Location, PutLocationRequest, SyncMovementsRequest, SyncMovementsResponse,
+        WatchAvailabilityResponse, availability_service_client::AvailabilityServiceClient,
         movement_service_client::MovementServiceClient,
         network_service_client::NetworkServiceClient,
     },
     stock::time::{SECOND, Timestamp},
 };
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 use crate::{
@@ -41,18 +41,25 @@ async fn watches(holder: &Holder) -> Streaming<WatchAvailabilityResponse> {
     answers
 }
 
-/// A stream of movements of which one was sent, and answered.
-async fn syncs(holder: &Holder) -> Streaming<SyncMovementsResponse> {
-    let line = receipt("first", "berlin", "A", 1);
-    let sent = stream::iter([sync_request("erp", vec![line])]).chain(stream::pending());
+/// A stream of movements of which one was sent, and answered; and where more is sent.
+async fn syncs(
+    holder: &Holder,
+) -> (mpsc::Sender<SyncMovementsRequest>, Streaming<SyncMovementsResponse>) {
+    let (more, sent) = mpsc::channel(8);
+    more.send(sync_request("erp", vec![receipt("first", "berlin", "A", 1)])).await.unwrap();
+    let sent = ReceiverStream::new(sent);
     let answers = MovementServiceClient::new(holder.clone()).sync_movements(sent).await;
     let mut answers = answers.unwrap().into_inner();
     assert!(answers.message().await.unwrap().unwrap().results[0].error.is_none());
-    answers
+    (more, answers)
 }
 
 /// How a stream ends.
 async fn end<T>(mut answers: Streaming<T>) -> Status {
+    end_of(&mut answers).await
+}
+
+async fn end_of<T>(answers: &mut Streaming<T>) -> Status {
     let ended = async {
         loop {
             match answers.message().await {
@@ -83,13 +90,21 @@ async fn a_stream_ends_when_its_key_is_revoked_or_expires_and_others_go_on() {
     let [lost_holder, old_holder, kept_holder] =
         [&lost, &old, &kept].map(|key| server.shows(&bearer(key)));
     put_berlin(&kept_holder).await;
-    let (watched, synced) = (watches(&lost_holder).await, syncs(&lost_holder).await);
+    let watched = watches(&lost_holder).await;
+    let (more_of_lost, synced) = syncs(&lost_holder).await;
     let expires = watches(&old_holder).await;
     let mut goes_on = watches(&kept_holder).await;
 
     assert!(server.ledger.revoke_api_key(lost.prefix()).await.unwrap());
     explained(&end(watched).await, Code::Unauthenticated, "CREDENTIAL_REVOKED");
-    explained(&end(synced).await, Code::Unauthenticated, "CREDENTIAL_REVOKED");
+    let mut synced = synced;
+    explained(&end_of(&mut synced).await, Code::Unauthenticated, "CREDENTIAL_REVOKED");
+    // The client has not hung up, and what it goes on to send is recorded by nobody.
+    for key in ["late-1", "late-2", "late-3"] {
+        let late = sync_request("erp", vec![receipt(key, "berlin", "A", 100)]);
+        let _ = more_of_lost.send(late).await;
+    }
+    timeout(PATIENCE, more_of_lost.closed()).await.expect("nobody listens");
     explained(&end(expires).await, Code::Unauthenticated, "CREDENTIAL_EXPIRED");
 
     let more = put_request("erp", vec![receipt("more", "berlin", "A", 6)]);

@@ -165,7 +165,10 @@ impl Issuer {
         let from = || origin.to_string();
         let read = KeySet::read(&bytes, &self.keys());
         if let Some(keys) = read.map_err(|source| IssuerError::Keys { from: from(), source })? {
-            tracing::info!(from = from(), "keys of tokens were read");
+            match keys.is_empty() {
+                true => tracing::error!(from = from(), "there are no keys of tokens any more"),
+                false => tracing::info!(from = from(), "keys of tokens were read"),
+            }
             self.0.keys.store(Arc::new(keys));
         }
         Ok(())

@@ -61,10 +61,11 @@ struct Jwk {
 }
 
 impl KeySet {
-    /// Reads a set that follows another one; `None`: it is the same. Keys of other kinds are left out.
+    /// Reads a set that follows another one; `None`: it is the same. Keys of other kinds are left out, and
+    /// of two with one id both. A set without any key ends all tokens of the one before.
     ///
     /// # Errors
-    /// It cannot be used.
+    /// It makes no sense, or is the first and has no key.
     pub(super) fn read(bytes: &[u8], before: &KeySet) -> Result<Option<KeySet>, KeySetError> {
         let digest: [u8; 32] = Sha256::digest(bytes).into();
         if digest == before.digest {
@@ -76,17 +77,23 @@ impl KeySet {
         }
         let jwks = set.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
         let mut keys = HashMap::new();
+        let mut ambiguous = Vec::new();
         for jwk in jwks {
             let Some(key) = jwk.public_key() else { continue };
-            // Of two keys with one id neither can be meant for certain.
-            if keys.insert(jwk.kid, key).is_some() {
-                return Err(KeySetError::Empty);
+            if keys.insert(jwk.kid.clone(), key).is_some() {
+                ambiguous.push(jwk.kid);
             }
         }
-        if keys.is_empty() {
+        // Neither can be meant for certain.
+        keys.retain(|id, _| !ambiguous.contains(id));
+        if keys.is_empty() && before.generation == 0 {
             return Err(KeySetError::Empty);
         }
         Ok(Some(KeySet { keys, digest, generation: before.generation + 1 }))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&PublicKey> {
@@ -164,5 +171,20 @@ mod tests {
         assert!(matches!(read(json!([key, key])), Err(KeySetError::Empty)));
         assert!(matches!(read(json!(vec![key; 101])), Err(KeySetError::TooMany)));
         assert!(matches!(read(json!("x")), Err(KeySetError::Malformed(_))));
+    }
+
+    #[test]
+    fn a_set_from_which_keys_were_taken_ends_their_tokens_even_if_none_is_left() {
+        let x = URL_SAFE_NO_PAD.encode([7; 32]);
+        let key = |id: &str| json!({ "kty": "OKP", "crv": "Ed25519", "kid": id, "x": x });
+        let before = read(json!([key("a"), key("b")])).unwrap().unwrap();
+        let then = |keys: Value| {
+            let text = json!({ "keys": keys }).to_string();
+            KeySet::read(text.as_bytes(), &before).unwrap().unwrap()
+        };
+        let none = then(json!([]));
+        assert!(none.is_empty() && none.generation > before.generation);
+        let twice = then(json!([key("a"), key("a"), key("b")]));
+        assert!(twice.get("a").is_none() && twice.get("b").is_some());
     }
 }

@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use sha2::Digest as _;
+use stockroom::{ledger::archive::file, stock::time::Timestamp};
 
 use super::{archive, archive_before, filled, holds, now, rows, verify};
 use crate::audit::{command::stockroom, connect, go_on, run};
@@ -150,5 +151,47 @@ async fn what_cannot_be_written_or_read_again_stays_in_the_ledger() {
     fs::remove_file(&no_folder).unwrap();
     let archived = archive_before(&url, folder.path(), now());
     assert_eq!(archived["entries"], entries);
+    holds(&mixture, &folder).await;
+}
+
+#[tokio::test]
+async fn what_another_run_may_be_at_or_may_need_is_left_alone() {
+    let (url, mixture) = filled().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = &mixture.ledger;
+    let command = || {
+        let (before, to) = (now().to_string(), folder.path().to_str().unwrap());
+        stockroom(&["archive", "--database-url", &url, "--before", &before, "--to", to])
+    };
+    let other = ledger.archiving().await.unwrap().expect("nobody is at it");
+    let (code, text) = command();
+    assert!(code == 1 && text.contains("somebody else is archiving"), "{text}");
+    drop(other);
+
+    // The batch is another one by now, as after a fail-over.
+    let before = Timestamp(now().as_microsecond());
+    let partition = crate::audit::busy(&url).await.0;
+    let batches = ledger.batches_to_archive(partition, before).await.unwrap().unwrap();
+    let slice = file::write(folder.path(), ledger, batches).await.unwrap();
+    let connection = &mut connect(&url).await;
+    let row = format!("partition = {} and last_seq = {}", partition.0, slice.last);
+    run(connection, &format!("create table kept as select hash from ledger_batch where {row}"))
+        .await;
+    run(connection, &format!("update ledger_batch set hash = previous where {row}")).await;
+    let refused = ledger.put_away(&slice).await.unwrap_err();
+    assert!(refused.chain().contains("archived meanwhile"), "{}", refused.chain());
+    run(connection, &format!("update ledger_batch set hash = kept.hash from kept where {row}"))
+        .await;
+
+    // A file of this name that is another one is somebody's.
+    let path = folder.path().join(&slice.file_name);
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, "of another ledger").unwrap();
+    let (code, text) = command();
+    assert!(code == 1 && text.contains("another file of this name"), "{text}");
+    assert_eq!(fs::read(&path).unwrap(), b"of another ledger");
+    fs::write(&path, good).unwrap();
+    let (code, text) = command();
+    assert_eq!(code, 0, "{text}");
     holds(&mixture, &folder).await;
 }

@@ -150,3 +150,39 @@ async fn announcements_are_settled_across_the_archive() {
     assert_eq!(balances(&mixture, 0).await, (9, 23));
     holds(&mixture, &folder).await;
 }
+
+#[tokio::test]
+async fn an_item_that_came_after_the_archive_has_all_of_its_history() {
+    let (url, mixture) = ledger().await;
+    let [a, ..] = &mixture.shops;
+    mixture.post(vec![draft(Kind::Receipt, "r", a, "tea", 10)]).await;
+    let folder = tempfile::tempdir().unwrap();
+    archive(&url, &folder);
+    let behind = moment();
+    is_recorded(&mixture, draft(Kind::Receipt, "r1", a, "milk", 10)).await;
+    is_recorded(&mixture, at(behind, draft(Kind::Count, "n0", a, "milk", 4))).await;
+    assert_eq!(balances(&mixture, 1).await, (14, 0));
+    is_recorded(&mixture, draft(Kind::Count, "n1", a, "milk", 9)).await;
+    is_recorded(&mixture, correct("n1", draft(Kind::Correct, "c1", a, "milk", 9))).await;
+    is_recorded(&mixture, correct("n0", draft(Kind::Correct, "c0", a, "milk", 4))).await;
+    assert_eq!(balances(&mixture, 1).await, (10, 0));
+    holds(&mixture, &folder).await;
+}
+
+#[tokio::test]
+async fn stock_as_of_a_moment_knows_what_came_late_although_a_later_count_stands() {
+    let (url, mixture) = ledger().await;
+    let [a, ..] = &mixture.shops;
+    mixture.post(vec![draft(Kind::Receipt, "r", a, "tea", 10)]).await;
+    let folder = tempfile::tempdir().unwrap();
+    archive(&url, &folder);
+    let (sold, then) = (moment(), moment());
+    is_recorded(&mixture, draft(Kind::Count, "n", a, "tea", 7)).await;
+    is_recorded(&mixture, at(sold, draft(Kind::Sale, "s", a, "tea", 2))).await;
+    mixture.ledger.directory().find_locations(&[a]).await.unwrap();
+    let place = mixture.ledger.directory().known().place(a).unwrap();
+    let there = mixture.ledger.stock_as_of(place, then, 10).await.unwrap();
+    assert_eq!(there, [("tea".to_owned(), 8)]);
+    let now = mixture.ledger.stock_as_of(place, moment(), 10).await.unwrap();
+    assert_eq!(now, [("tea".to_owned(), 7)]);
+}
