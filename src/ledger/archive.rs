@@ -29,8 +29,7 @@ use crate::{
     },
 };
 
-/// Entries of one slice, unless one batch has more: their rows are removed within a fraction of a second,
-/// for which the partition is locked.
+/// Entries of one slice, unless one batch has more: the partition is locked while their rows are removed.
 const SLICE_ENTRIES: Seq = 20_000;
 /// Entries of one page.
 const PAGE_ROWS: i64 = 5_000;

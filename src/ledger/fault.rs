@@ -65,7 +65,7 @@ pub(crate) enum Defect {
     /// The machine was given what it asked for and asked again.
     #[error("the machine keeps asking for more")]
     Endless,
-    /// Somebody else has archived in between.
+    /// Somebody else has archived in between, or a fail-over has exchanged what was to be archived.
     #[error("entries were archived meanwhile; run it again")]
     ArchivedMeanwhile,
     /// What is asked for needs archived entries.
